@@ -1,0 +1,95 @@
+"""Keyed draws and one seed per stage; the global generators of NumPy and torch stay untouched."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+_SEED_LIMIT = 2**31 - 1
+
+
+def stage_seeds(random_state: Any, *stages: str) -> dict[str, int]:
+    """Turn ``random_state`` into one independent integer seed per named stage.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+        As everywhere in scikit-learn. None draws from the operating system, never from NumPy's
+        global generator.
+    *stages : str
+        Names of the stages. A stage's seed depends on ``random_state`` and its name alone, so
+        adding a stage does not change the others.
+
+    Returns
+    -------
+    dict of str to int
+        Seeds in [0, 2**31 - 1).
+    """
+    if random_state is None or random_state is np.random:
+        root = secrets.randbits(64)
+    else:
+        root = int(check_random_state(random_state).randint(_SEED_LIMIT))
+    return {
+        stage: int.from_bytes(
+            hashlib.blake2b(f"{root}:{stage}".encode(), digest_size=8).digest(), "big"
+        )
+        % _SEED_LIMIT
+        for stage in stages
+    }
+
+
+@contextlib.contextmanager
+def forked_torch(seed: int) -> Iterator[None]:
+    """Run a block under its own torch seed and give the global generators back unchanged."""
+    # fork_rng defaults to every visible accelerator, so a device of the user's choice is covered.
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def new_secret(seed: int | None) -> bytes:
+    """Make the 32-byte key of a fit's draws, from a seed or (None) from the operating system.
+
+    A key that derives from a public ``random_state`` can be derived again by anybody who knows
+    it: whoever releases images leaves ``random_state=None``.
+    """
+    if seed is None:
+        return secrets.token_bytes(32)
+    return hashlib.blake2b(f"edials-draws:{seed}".encode(), digest_size=32).digest()
+
+
+def keyed_normal(
+    secret: bytes, images: NDArray[np.uint8], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Draw standard normal numbers for every image from a keyed hash of its pixels.
+
+    An image's draw depends on the key and its own pixels alone: not on its place in the batch, on
+    the batch size, or on the other images. So a sharded run equals the serial one, and a second
+    release of the same photo by the same model repeats the first instead of adding evidence.
+
+    Parameters
+    ----------
+    secret : bytes
+        Key of at most 64 bytes.
+    images : ndarray of shape (n_samples, height, width, 3), dtype uint8
+    shape : tuple of int
+        Shape of the draw of one image.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, *shape), dtype float32
+    """
+    draws = np.empty((len(images), *shape), dtype=np.float32)
+    for row, image in enumerate(images):
+        digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), key=secret, digest_size=16)
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "big")))
+        generator.standard_normal(dtype=np.float32, out=draws[row])
+    return draws

@@ -1,0 +1,336 @@
+"""How every network here is trained: a skorch net fed with whole uint8 batches.
+
+Pictures stay uint8 until their batch is on the device; augmentation works on tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, ProgressBar
+from skorch.helper import predefined_split
+from torch import nn
+from torch.nn import functional
+
+from ._random import forked_torch
+from ._validation import to_tensor
+
+
+class FaceDataset(torch.utils.data.Dataset):
+    """Images with their targets, and how often each row is to be drawn in training.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_samples, height, width, 3), uint8 or float in [0, 1]
+    targets : ndarray of shape (n_samples, ...)
+    row_weights : ndarray of shape (n_samples,), optional
+        Rows are drawn with replacement in proportion to these; None visits each once an epoch.
+    """
+
+    def __init__(
+        self, images: NDArray, targets: NDArray, row_weights: NDArray[np.float64] | None = None
+    ):
+        self.images, self.targets, self.row_weights = images, targets, row_weights
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: Any) -> tuple[NDArray, NDArray]:
+        return self.images[rows], self.targets[rows]
+
+
+class _Batches:
+    """Batches of a dataset on the device: augmented and shuffled in training, in order otherwise."""
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        augment: Callable[[torch.Tensor], torch.Tensor] | None,
+    ):
+        self.dataset, self.batch_size, self.device = dataset, batch_size, device
+        self.training, self.augment = training, augment
+
+    def __len__(self) -> int:
+        count = len(self.dataset) / self.batch_size
+        # Batch normalisation needs full batches; a data set smaller than one is one batch.
+        return max(1, math.floor(count)) if self.training else math.ceil(count)
+
+    def _order(self) -> torch.Tensor:
+        n_rows = len(self.dataset)
+        if not self.training:
+            return torch.arange(n_rows)
+        if self.dataset.row_weights is None:
+            return torch.randperm(n_rows)
+        weights = torch.from_numpy(self.dataset.row_weights)
+        return torch.multinomial(weights, n_rows, replacement=True)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        order = self._order()
+        for batch in range(len(self)):
+            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            images, targets = self.dataset[rows.numpy()]
+            tensor = to_tensor(images, self.device)
+            if self.training and self.augment is not None:
+                tensor = self.augment(tensor)
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+            yield tensor, torch.as_tensor(targets, device=self.device)
+
+
+def augment_faces(images: torch.Tensor) -> torch.Tensor:
+    """Mirror, turn, zoom, shift, relight and partly cover pictures at random.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 3, height, width), values in [0, 1]
+
+    Returns
+    -------
+    Tensor of the same shape
+    """
+    n, _, height, width = images.shape
+
+    def uniform(reach: float, *shape: int) -> torch.Tensor:
+        return (torch.rand(n, *shape) * 2 - 1) * reach
+
+    angle, zoom = uniform(0.15), 1 + uniform(0.12)
+    mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = mirror * zoom * angle.cos(), -zoom * angle.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = mirror * zoom * angle.sin(), zoom * angle.cos()
+    theta[:, :, 2] = uniform(0.1, 2)
+    grid = functional.affine_grid(
+        theta.to(images.device), [n, 3, height, width], align_corners=False
+    )
+    images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    contrast, brightness, tint = 1 + uniform(0.25, 1, 1, 1), uniform(0.08, 1, 1, 1), uniform(0.025)
+    tint = uniform(0.025, 3, 1, 1)
+    images = (images - 0.5) * contrast.to(images) + 0.5 + (brightness + tint).to(images)
+    grey = (torch.rand(n, 1, 1, 1) < 0.1).to(images.device)
+    images = torch.where(grey, images.mean(1, keepdim=True), images)
+
+    row, column = torch.rand(n, 1, 1, 1) * height, torch.rand(n, 1, 1, 1) * width
+    covered = (
+        ((torch.arange(height).view(1, 1, -1, 1) - row).abs() < 0.15 * height)
+        & ((torch.arange(width).view(1, 1, 1, -1) - column).abs() < 0.15 * width)
+        & (torch.rand(n, 1, 1, 1) < 0.5)
+    )
+    return images.masked_fill(covered.to(images.device), 0.5)
+
+
+def mirror_faces(images: torch.Tensor) -> torch.Tensor:
+    """Mirror half of the pictures, left to right."""
+    flip = (torch.rand(len(images), 1, 1, 1) < 0.5).to(images.device)
+    return torch.where(flip, images.flip(3), images)
+
+
+class _WarmupThenCosine(Callback):
+    """Set the learning rate for every step: a linear rise, then half a cosine down to zero.
+
+    Used instead of skorch's LRScheduler because a net that holds one and was trained on an
+    accelerator does not unpickle on a CPU in skorch 1.4 (skorch issue #1096); it may go then.
+    """
+
+    def __init__(self, peak: float, warmup: float = 0.15):
+        self.peak, self.warmup = peak, warmup
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        self.step_ = 0
+        self.steps_ = max(1, len(net.get_iterator(X, training=True)) * net.max_epochs)
+
+    def on_batch_begin(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        if not training:
+            return
+        progress = min(1.0, (self.step_ + 1) / self.steps_)
+        if progress < self.warmup:
+            share = progress / self.warmup
+        else:
+            share = 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+        for optimizer in net.optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = self.peak * share
+        self.step_ += 1
+
+
+class FaceNet(NeuralNet):
+    """A skorch net over a :class:`FaceDataset`, with AdamW and a learning rate that rises and falls.
+
+    Parameters
+    ----------
+    module : nn.Module
+    objective : callable (net, predictions, targets) -> loss Tensor
+    augment : callable Tensor -> Tensor, optional
+    learning_rate, weight_decay, batch_size, max_epochs, patience, verbose
+        As their names say; ``patience`` counts epochs without a better validation loss, after
+        which training stops; the best epoch's weights are kept.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.02,
+        patience: int | None = None,
+        **kwargs: Any,
+    ):
+        self.objective = objective
+        self.augment = augment
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        kwargs.setdefault("criterion", nn.Identity)
+        kwargs.setdefault("optimizer", torch.optim.AdamW)
+        super().__init__(module, **kwargs)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """All optimisers whose learning rate follows the schedule."""
+        return [self.optimizer_]
+
+    def get_iterator(self, dataset: FaceDataset, training: bool = False) -> _Batches:
+        return _Batches(
+            dataset, self.batch_size, torch.device(self.device), training, self.augment
+        )
+
+    def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        assert self.objective is not None
+        return self.objective(y_pred, y_true)
+
+
+def train(
+    net_class: type[FaceNet],
+    module: nn.Module,
+    dataset: FaceDataset,
+    validation: FaceDataset | None,
+    *,
+    device: torch.device,
+    seed: int,
+    learning_rate: float,
+    patience: int | None,
+    verbose: int,
+    **settings: Any,
+) -> FaceNet:
+    """Train a module under its own seed and return the fitted skorch net, in evaluation mode.
+
+    Parameters
+    ----------
+    net_class : FaceNet or a subclass
+    module : nn.Module
+    dataset : FaceDataset
+    validation : FaceDataset or None
+        Held-out rows; without them every epoch is run and the last weights are kept.
+    device, seed, learning_rate, patience, verbose, **settings
+        Passed to the net.
+    """
+    callbacks: list[Any] = [("schedule", _WarmupThenCosine(learning_rate))]
+    if validation is not None and patience is not None:
+        callbacks.append(
+            ("stop", EarlyStopping(patience=patience, load_best=True, sink=_discard))
+        )
+    if verbose:
+        callbacks.append(("progress", ProgressBar()))
+    net = net_class(
+        module.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        device=device,
+        learning_rate=learning_rate,
+        patience=patience,
+        lr=learning_rate,
+        optimizer__weight_decay=settings.pop("weight_decay", 0.02),
+        callbacks=callbacks,
+        callbacks__print_log=None,
+        train_split=None if validation is None else predefined_split(validation),
+        verbose=verbose,
+        **settings,
+    )
+    with forked_torch(seed):
+        net.fit(dataset, None)
+    # The callbacks hold the validation images; a fitted net must not carry anybody's pictures.
+    net.set_params(train_split=None)
+    net.module_.eval()
+    return net
+
+
+def _discard(*_: Any) -> None:
+    """Where EarlyStopping reports to: ``verbose=0`` is silent, and otherwise the bar says enough."""
+
+
+def split_rows(
+    n_rows: int, fraction: float, seed: int, groups: NDArray | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows at random into training and held-out ones, stratified by ``groups`` if given.
+
+    A group's rows stay in training when it has fewer than four.
+
+    Returns
+    -------
+    training, held_out : ndarrays of int, sorted
+    """
+    generator = np.random.default_rng(seed)
+    held = np.zeros(n_rows, dtype=bool)
+    if groups is None:
+        held[generator.permutation(n_rows)[: int(n_rows * fraction)]] = True
+    else:
+        order = generator.permutation(n_rows)
+        for group in np.unique(groups):
+            rows = order[groups[order] == group]
+            if len(rows) >= 4:
+                held[rows[: max(1, int(len(rows) * fraction))]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def run_in_batches(
+    function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, batch_size: int
+) -> torch.Tensor:
+    """Apply a function without gradients to constant-size batches; results on the CPU.
+
+    The last batch is padded by repeating its first row: matrix kernels may sum in another order
+    for another batch size, and an image's bytes must not depend on its neighbours.
+    """
+    results = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            n = len(batch)
+            if n < batch_size:
+                batch = torch.cat([batch, batch[:1].expand(batch_size - n, *batch.shape[1:])])
+            results.append(function(batch)[:n].cpu())
+    return torch.cat(results) if results else torch.empty(0)
+
+
+def map_images(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    images: NDArray,
+    *,
+    device: torch.device,
+    batch_size: int,
+) -> NDArray[np.float32]:
+    """Apply a network to images in constant-size batches, as :func:`run_in_batches` does.
+
+    Parameters
+    ----------
+    function : callable Tensor (batch_size, 3, height, width) -> Tensor (batch_size, ...)
+    images : ndarray of shape (n_samples, height, width, 3)
+    device : torch.device
+    batch_size : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...), dtype float32
+    """
+    results = []
+    for start in range(0, len(images), batch_size):
+        tensor = to_tensor(images[start : start + batch_size], device)
+        results.append(run_in_batches(function, tensor, batch_size).float().numpy())
+    return np.concatenate(results)

@@ -1,0 +1,351 @@
+"""The border: images, identity and attributes are checked here once, then trusted.
+
+Inside, pictures are float32 tensors of shape (n, 3, height, width) in [0, 1]; outside they are
+what the caller holds. This module is where torch and NumPy meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import assert_all_finite, check_consistent_length
+
+from .exceptions import InvalidImageError, InvalidLabelsError
+
+#: Networks halve the picture four times, so both sides must be a multiple of this.
+SIZE_MULTIPLE = 16
+_KINDS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What the caller's images look like, so that the answer can look the same.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(height, width, 3)``.
+    dtype : numpy dtype
+        uint8, float32 or float64.
+    flat : bool
+        Whether the images came as rows of ``height * width * 3`` numbers.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    flat: bool
+
+    def restore(self, pictures: NDArray[np.uint8]) -> NDArray:
+        """Give uint8 pictures the caller's dtype and layout."""
+        images: NDArray = pictures
+        if self.dtype != np.uint8:
+            images = pictures.astype(self.dtype) / self.dtype.type(255)
+        return images.reshape(len(images), -1) if self.flat else images
+
+
+def check_images(
+    X: ArrayLike, *, image_shape: tuple[int, int, int] | None = None, min_samples: int = 1
+) -> tuple[NDArray, ImageFormat]:
+    """Check images and view them as a 4-D channels-last array; the caller's data are not copied.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+        uint8 in [0, 255] or float in [0, 1]. Flat rows need ``image_shape``.
+    image_shape : tuple (height, width, 3), optional
+        Expected shape of one image.
+    min_samples : int, default=1
+
+    Returns
+    -------
+    images : ndarray of shape (n_samples, height, width, 3)
+    image_format : ImageFormat
+
+    Raises
+    ------
+    InvalidImageError
+        If the shape, dtype, range or size is not one of the above.
+    """
+    if hasattr(X, "to_numpy") and not isinstance(X, np.ndarray):
+        X = X.to_numpy()
+    images = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if images.dtype == object or images.dtype.kind in "US":
+        raise InvalidImageError(
+            f"The images have dtype {images.dtype}; expected numbers. For paths put an ImageReader "
+            f"in front; for pictures of several sizes resize them to one."
+        )
+    if images.dtype.kind == "c":
+        raise InvalidImageError("Complex data not supported: pictures are real numbers.")
+    if images.dtype.kind == "b" or (images.dtype.kind in "iu" and images.dtype != np.uint8):
+        raise InvalidImageError(
+            f"The images have dtype {images.dtype}; expected uint8 in [0, 255] or float in [0, 1]."
+        )
+    if images.dtype == np.float16 or images.dtype.kind == "f" and images.dtype.itemsize > 8:
+        images = images.astype(np.float32)
+    flat = images.ndim == 2
+    if flat:
+        if image_shape is None:
+            raise InvalidImageError(
+                f"Got flat rows of shape {images.shape}; give image_shape=(height, width, 3), or "
+                f"images of shape (n_samples, height, width, 3)."
+            )
+        height, width, channels = _check_image_shape(image_shape)
+        if images.shape[1] != height * width * channels:
+            raise InvalidImageError(
+                f"X has {images.shape[1]} features, but image_shape={image_shape!r} is expecting "
+                f"{height * width * channels} features as input."
+            )
+        images = images.reshape(-1, height, width, channels)
+    if images.ndim != 4 or images.shape[3] != 3:
+        raise InvalidImageError(
+            f"Got an array of shape {images.shape}; expected (n_samples, height, width, 3), RGB "
+            f"with channels last. Reshape your data; for one image add an axis, images[None]."
+        )
+    if image_shape is not None and images.shape[1:] != tuple(image_shape):
+        raise InvalidImageError(
+            f"Images have shape {images.shape[1:]}; expected {tuple(image_shape)}, the shape seen "
+            f"in fit or given as image_shape. Resize them, or fit again on this size."
+        )
+    _check_image_shape(images.shape[1:])
+    if len(images) < min_samples:
+        raise InvalidImageError(
+            f"Found array with {len(images)} sample(s) while a minimum of {min_samples} is "
+            f"required."
+        )
+    if images.dtype.kind == "f" and len(images):
+        _check_range(images)
+    return images, ImageFormat(images.shape[1:], images.dtype, flat)
+
+
+def _check_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) != 3 or shape[2] != 3:
+        raise InvalidImageError(f"image_shape={shape!r}; expected (height, width, 3).")
+    height, width, channels = shape
+    if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE or height < 1 or width < 1:
+        raise InvalidImageError(
+            f"Images are {height} x {width} pixels; expected both sides to be a multiple of "
+            f"{SIZE_MULTIPLE}. Resize them, for example with ImageReader(size=64)."
+        )
+    return height, width, channels
+
+
+def _check_range(images: NDArray) -> None:
+    # Row by row, so that a memory map of many images is never held at once.
+    low, high = np.inf, -np.inf
+    for start in range(0, len(images), 1024):
+        chunk = images[start : start + 1024]
+        assert_all_finite(chunk, input_name="X")
+        low, high = min(low, chunk.min()), max(high, chunk.max())
+    if low < 0 or high > 1:
+        hint = " Divide by 255, or pass uint8." if high > 1 and high <= 255 and low >= 0 else ""
+        raise InvalidImageError(
+            f"Float images range from {low:.4g} to {high:.4g}; expected [0, 1].{hint}"
+        )
+
+
+def to_uint8(images: NDArray) -> NDArray[np.uint8]:
+    """Bring checked images to uint8, rounding floats to the nearest of 256 levels."""
+    if images.dtype == np.uint8:
+        return images
+    return np.rint(images * 255).astype(np.uint8)
+
+
+def to_tensor(images: NDArray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Bring checked images to a float32 tensor (n, 3, height, width) in [0, 1], channels-last."""
+    # A copy only when the array is read-only: torch refuses to promise it would not write.
+    source = np.array(images) if not images.flags.writeable else np.ascontiguousarray(images)
+    tensor = torch.from_numpy(source).to(device).permute(0, 3, 1, 2)
+    scale = 255.0 if tensor.dtype == torch.uint8 else 1.0
+    tensor = tensor.to(torch.float32) / scale
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def to_pictures(tensor: torch.Tensor) -> NDArray[np.uint8]:
+    """Bring a tensor (n, 3, height, width) to uint8 pictures (n, height, width, 3), clipped."""
+    levels = (tensor.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Resolve ``"auto"`` to the accelerator that torch sees, or else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know such a device.
+    """
+    if device == "auto":
+        accelerator = getattr(torch, "accelerator", None)
+        if accelerator is not None and accelerator.is_available():
+            return accelerator.current_accelerator()
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a device that torch knows; expected 'auto', 'cpu' or a "
+            f"name such as 'mps'."
+        ) from error
+
+
+def check_batch_size(batch_size: Any) -> int:
+    """Check a batch size.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer.
+    """
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r}; expected an integer of at least 1.")
+    return int(batch_size)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One column of labels as integer codes.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_samples,), dtype int64
+        Index into ``classes``; -1 where the label is missing.
+    classes : ndarray of shape (n_classes,)
+        Sorted distinct labels.
+    """
+
+    codes: NDArray[np.int64]
+    classes: NDArray
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Where a label is present, shape (n_samples,)."""
+        return self.codes >= 0
+
+
+def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None) -> Labels:
+    """Encode labels, with None, NaN, and -1 among integers, taken as missing.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_samples,)
+    name : str
+        How to call them in an error.
+    n_samples : int, optional
+        Expected length.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If they are not one-dimensional, misaligned, of mixed types, or all missing.
+    """
+    if isinstance(values, dict):
+        raise InvalidLabelsError(
+            f"{name} is a dict; expected an array or DataFrame with one row per image, because "
+            f"cross-validation slices those and not dicts. Use pandas.DataFrame({name})."
+        )
+    column = pd.Series(np.asarray(values, dtype=object) if isinstance(values, list) else values)
+    if np.ndim(values) > 1:
+        raise InvalidLabelsError(
+            f"{name} has shape {np.shape(values)}; expected (n_samples,), one label per image."
+        )
+    if n_samples is not None and len(column) != n_samples:
+        raise InvalidLabelsError(
+            f"{name} has {len(column)} entries for {n_samples} images; expected one per image."
+        )
+    missing = column.isna().to_numpy(dtype=bool)
+    plain = column.to_numpy(dtype=object)
+    numeric = all(
+        isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        for value in plain[~missing]
+    )
+    if numeric:
+        whole = all(float(value).is_integer() for value in plain[~missing])
+        if not whole:
+            raise InvalidLabelsError(
+                f"{name} holds fractional numbers such as "
+                f"{next(v for v in plain[~missing] if not float(v).is_integer())!r}. Unknown label "
+                f"type: continuous. Expected classes; cut continuous values into groups first "
+                f"(pandas.cut)."
+            )
+        missing |= np.array([gap or value == -1 for gap, value in zip(missing, plain, strict=True)])
+    if missing.all():
+        raise InvalidLabelsError(f"Every entry of {name} is missing; expected at least one label.")
+    try:
+        classes, inverse = np.unique(np.array(list(plain[~missing])), return_inverse=True)
+    except TypeError as error:
+        raise InvalidLabelsError(
+            f"{name} mixes types that cannot be sorted together: {error}. Expected all strings or "
+            f"all integers."
+        ) from error
+    codes = np.full(len(column), -1, dtype=np.int64)
+    codes[~missing] = inverse
+    return Labels(codes, classes)
+
+
+def check_attributes(attributes: Any, n_samples: int) -> pd.DataFrame | None:
+    """Bring the kept attributes to a table with one categorical column per attribute.
+
+    Parameters
+    ----------
+    attributes : DataFrame, Series, array-like of shape (n_samples,) or (n_samples, n_attributes)
+        None keeps none.
+    n_samples : int
+
+    Returns
+    -------
+    DataFrame of shape (n_samples, n_attributes), or None
+        With a fresh index 0, 1, ...; missing labels are None.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If it is a dict, misaligned, or a column cannot be read as classes.
+    """
+    if attributes is None:
+        return None
+    if isinstance(attributes, dict):
+        raise InvalidLabelsError(
+            "attributes is a dict; expected a DataFrame, because cross-validation slices those and "
+            "not dicts. Use pandas.DataFrame(attributes)."
+        )
+    if isinstance(attributes, pd.DataFrame):
+        table = attributes.reset_index(drop=True)
+    elif isinstance(attributes, pd.Series):
+        table = attributes.reset_index(drop=True).to_frame(attributes.name or "attribute")
+    else:
+        array = np.asarray(attributes)
+        if array.ndim == 1:
+            table = pd.DataFrame({"attribute": array})
+        elif array.ndim == 2:
+            table = pd.DataFrame(array, columns=[f"attribute_{i}" for i in range(array.shape[1])])
+        else:
+            raise InvalidLabelsError(
+                f"attributes has shape {array.shape}; expected (n_samples,) or (n_samples, "
+                f"n_attributes)."
+            )
+    if len(table) != n_samples:
+        raise InvalidLabelsError(
+            f"attributes has {len(table)} rows for {n_samples} images; expected one per image."
+        )
+    if not table.shape[1]:
+        return None
+    decoded = {}
+    for column in table.columns:
+        labels = encode_labels(table[column], name=f"attribute {column!r}")
+        values = np.full(n_samples, None, dtype=object)
+        values[labels.known] = labels.classes[labels.codes[labels.known]]
+        decoded[str(column)] = values
+    return pd.DataFrame(decoded, dtype=object)
+
+
+def check_same_length(*arrays: Any) -> None:
+    """Raise InvalidLabelsError unless all arrays that are not None have one length."""
+    try:
+        check_consistent_length(*arrays)
+    except ValueError as error:
+        raise InvalidLabelsError(str(error)) from error

@@ -1,0 +1,29 @@
+"""Errors and warnings: each is also a standard Python one, so generic handlers keep working."""
+
+
+class EdialsError(Exception):
+    """Base class of every error that edials raises on purpose."""
+
+
+class InvalidImageError(EdialsError, ValueError):
+    """Images have a shape, dtype or range that cannot be read as RGB pictures."""
+
+
+class InvalidLabelsError(EdialsError, ValueError):
+    """Identities or attributes are missing, misaligned or too few to learn from."""
+
+
+class UnreadableImageError(EdialsError, OSError):
+    """A file is not an image that can be opened."""
+
+
+class WithheldImageError(EdialsError, RuntimeError):
+    """Some images could not be certified even at strength 1, and ``on_failure="raise"``."""
+
+
+class IdentityLeakWarning(UserWarning):
+    """What was asked for leaves a known way to the person.
+
+    It fires when images had to be withheld, when the choice of features differs from image to
+    image, and when a setting keeps nothing of the attributes' floor in view.
+    """

@@ -1,0 +1,194 @@
+"""Image files: reading, and writing without a trace of where a picture came from."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from .exceptions import InvalidImageError, UnreadableImageError
+
+#: File name endings that a folder is searched for, in lower case.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+
+
+def read_image(source: str | os.PathLike[str] | IO[bytes], size: int | None = None) -> NDArray:
+    """Read one picture as RGB, turned upright as its orientation tag says.
+
+    Parameters
+    ----------
+    source : path or binary file object
+    size : int, optional
+        Resize to ``(size, size)`` pixels (bicubic). A picture that is not square is cropped to
+        its centre first, so that faces keep their proportions.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), dtype uint8
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is missing or is not a picture that Pillow can decode.
+    """
+    try:
+        with Image.open(source) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            if size is not None:
+                picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+            return np.asarray(picture)
+    except (
+        OSError,
+        UnidentifiedImageError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
+        name = getattr(source, "name", source)
+        raise UnreadableImageError(
+            f"{str(name)!r} could not be read as a picture ({error}). Expected a file that Pillow "
+            f"can decode, such as PNG or JPEG; remove or repair it."
+        ) from error
+
+
+def read_images(
+    paths: Sequence[str | os.PathLike[str]], size: int | None = None
+) -> NDArray[np.uint8]:
+    """Read many pictures of one size into an array, on a few threads.
+
+    Parameters
+    ----------
+    paths : sequence of path
+    size : int, optional
+        As in :func:`read_image`. Without it, all files must have one size already.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, height, width, 3), dtype uint8
+
+    Raises
+    ------
+    UnreadableImageError
+        If any file cannot be read; all such files are named at once.
+    InvalidImageError
+        If the pictures differ in size and ``size`` is None.
+    """
+
+    def attempt(path: str | os.PathLike[str]) -> NDArray | UnreadableImageError:
+        try:
+            return read_image(path, size)
+        except UnreadableImageError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        results = list(pool.map(attempt, paths))
+    faults = [str(result) for result in results if isinstance(result, UnreadableImageError)]
+    if faults:
+        shown = "\n  ".join(faults[:10])
+        raise UnreadableImageError(f"{len(faults)} of {len(paths)} files failed:\n  {shown}")
+    pictures = [result for result in results if isinstance(result, np.ndarray)]
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) > 1:
+        raise InvalidImageError(
+            f"The pictures have {len(shapes)} different sizes, such as {sorted(shapes)[:3]}; "
+            f"expected one. Give size= to resize them all."
+        )
+    return np.stack(pictures) if pictures else np.empty((0, size or 0, size or 0, 3), np.uint8)
+
+
+def write_image(picture: NDArray[np.uint8], folder: str | os.PathLike[str]) -> Path:
+    """Write one picture as PNG without any metadata, under a random name that tells nothing.
+
+    The file is written under a temporary name and moved into place, so that a crash leaves no
+    half picture.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (height, width, 3), dtype uint8
+    folder : path of an existing folder
+
+    Returns
+    -------
+    Path
+        The file written, named by 16 random hexadecimal digits.
+    """
+    target = Path(folder) / f"{secrets.token_hex(8)}.png"
+    partial = target.with_suffix(".part")
+    # A fresh Image holds pixels only: no EXIF, ICC profile, text chunk or thumbnail can follow.
+    Image.fromarray(np.ascontiguousarray(picture)).save(partial, format="PNG")
+    # The order of modification times would tell the order of the inputs.
+    os.utime(partial, (0, 0))
+    partial.replace(target)
+    return target
+
+
+class ImageReader(TransformerMixin, BaseEstimator):
+    """Turn paths into an image array, as the first step of a Pipeline.
+
+    Parameters
+    ----------
+    size : int, default=64
+        Pictures are cropped to a centred square and resized to ``(size, size)`` pixels.
+
+    Examples
+    --------
+    >>> from edials.images import ImageReader
+    >>> ImageReader(size=32)
+    ImageReader(size=32)
+    """
+
+    def __init__(self, size: int = 64):
+        self.size = size
+
+    def fit(self, X: ArrayLike, y: Any = None) -> ImageReader:
+        """Check the parameters; nothing is read.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Paths.
+        y : ignored
+        """
+        if not isinstance(self.size, (int, np.integer)) or self.size < 1:
+            raise InvalidImageError(f"size={self.size!r}; expected a positive number of pixels.")
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.uint8]:
+        """Read the files.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Paths.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, size, size, 3), dtype uint8
+
+        Raises
+        ------
+        UnreadableImageError
+            If any file cannot be read; all such files are named at once.
+        """
+        paths = np.asarray(X, dtype=object).ravel()
+        return read_images([os.fspath(path) for path in paths], self.size)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.no_validation = True
+        tags.requires_fit = False
+        return tags

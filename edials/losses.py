@@ -1,0 +1,124 @@
+"""Losses: pure functions of tensors. Pictures have shape (n, 3, height, width), in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+# Stabilisers of Wang et al. (2004), eq. 13, for a dynamic range of 1.
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+def structural_similarity(
+    first: torch.Tensor, second: torch.Tensor, *, sigma: float = 1.5
+) -> torch.Tensor:
+    """Mean structural similarity of each pair of pictures.
+
+    Parameters
+    ----------
+    first, second : Tensor of shape (n, channels, height, width), values in [0, 1]
+    sigma : float, default=1.5
+        Standard deviation of the Gaussian window, in pixels; it is cut at 3.5 sigma.
+
+    Returns
+    -------
+    Tensor of shape (n,), values in [-1, 1]
+        Computed per channel on the pixels whose window lies inside the picture, then averaged.
+
+    References
+    ----------
+    Wang, Bovik, Sheikh and Simoncelli (2004), "Image quality assessment: from error visibility to
+    structural similarity", IEEE TIP 13(4), eq. 13.
+    """
+    channels = first.shape[1]
+    radius = int(3.5 * sigma + 0.5)
+    radius = min(radius, (min(first.shape[2:]) - 1) // 2)
+    offsets = torch.arange(-radius, radius + 1, dtype=first.dtype, device=first.device)
+    window = torch.exp(-(offsets**2) / (2 * sigma**2))
+    window = (window / window.sum()).expand(channels, 1, -1)
+
+    def blur(images: torch.Tensor) -> torch.Tensor:
+        rows = functional.conv2d(images, window.unsqueeze(-1), groups=channels)
+        return functional.conv2d(rows, window.unsqueeze(-2), groups=channels)
+
+    mean_1, mean_2 = blur(first), blur(second)
+    variance_1 = blur(first * first) - mean_1**2
+    variance_2 = blur(second * second) - mean_2**2
+    covariance = blur(first * second) - mean_1 * mean_2
+    similarity = ((2 * mean_1 * mean_2 + _C1) * (2 * covariance + _C2)) / (
+        (mean_1**2 + mean_2**2 + _C1) * (variance_1 + variance_2 + _C2)
+    )
+    return similarity.flatten(1).mean(1)
+
+
+def perceptual_loss(reconstructed: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Structural dissimilarity, 1 - SSIM, averaged over pictures: a perceptual loss without weights.
+
+    References
+    ----------
+    Zhao, Gallo, Frosio and Kautz (2017), "Loss functions for image restoration with neural
+    networks", IEEE TCI 3(1).
+    """
+    return 1 - structural_similarity(reconstructed, images).mean()
+
+
+def discriminator_loss(prior_logits: torch.Tensor, latent_logits: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of telling prior draws (1) from latents (0); Makhzani et al. (2015)."""
+    return functional.softplus(-prior_logits).mean() + functional.softplus(latent_logits).mean()
+
+
+def generator_loss(latent_logits: torch.Tensor) -> torch.Tensor:
+    """Non-saturating loss of the encoder: its latents should pass as prior draws."""
+    return functional.softplus(-latent_logits).mean()
+
+
+def margin_loss(
+    cosines: torch.Tensor, targets: torch.Tensor, *, scale: float = 24.0, margin: float = 0.1
+) -> torch.Tensor:
+    """Cross-entropy over scaled cosines with the true person's cosine lowered by a margin.
+
+    Parameters
+    ----------
+    cosines : Tensor of shape (n, n_classes)
+    targets : Tensor of shape (n,), dtype int64
+    scale : float, default=24
+    margin : float, default=0.1
+
+    References
+    ----------
+    Wang et al. (2018), "CosFace: large margin cosine loss for deep face recognition", eq. 4.
+    """
+    true = functional.one_hot(targets, cosines.shape[1])
+    return functional.cross_entropy(scale * (cosines - margin * true), targets)
+
+
+def attribute_loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    sizes: Sequence[int],
+    class_weights: Sequence[torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Sum over attributes of the class-weighted cross-entropy on the rows that have the label.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, sum(sizes))
+        Classes of all attributes, side by side.
+    targets : Tensor of shape (n, n_attributes), dtype int64
+        Class codes; -1 where missing.
+    sizes : sequence of int
+        Number of classes of each attribute.
+    class_weights : sequence of Tensor, optional
+        One weight per class of each attribute.
+    """
+    total = logits.sum() * 0.0
+    for column, scores in enumerate(logits.split(list(sizes), dim=1)):
+        known = targets[:, column] >= 0
+        if known.any():
+            weight = None if class_weights is None else class_weights[column]
+            total = total + functional.cross_entropy(
+                scores[known], targets[known, column], weight=weight, label_smoothing=0.05
+            )
+    return total

@@ -1,0 +1,296 @@
+"""The networks: plain modules without training code, each sized by a preset.
+
+Every activation is a module of its own and used once, so that DeepLIFT-style explainers can hook
+each of them; no layer normalises over a single image, because these explainers refuse it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+#: Side length above which the linear path of the autoencoder looks at a shrunk picture.
+LINEAR_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths of a family of networks.
+
+    Attributes
+    ----------
+    width : int
+        Channels of the first stage; each of the three further stages doubles them.
+    latent_dim : int
+        Latent features of the autoencoder.
+    embedding_dim : int
+        Length of the embedding that recognisers compare faces in.
+    """
+
+    width: int
+    latent_dim: int
+    embedding_dim: int
+
+
+#: Sizes by name: ``"tiny"`` for tests, ``"small"`` for 64 px, ``"base"`` for 128 px.
+PRESETS = {
+    "tiny": Size(width=8, latent_dim=48, embedding_dim=32),
+    "small": Size(width=24, latent_dim=512, embedding_dim=256),
+    "base": Size(width=40, latent_dim=768, embedding_dim=384),
+}
+
+
+def preset(name: str) -> Size:
+    """Look up a preset.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    try:
+        return PRESETS[name]
+    except (KeyError, TypeError):
+        raise ValueError(f"size={name!r}; expected one of {sorted(PRESETS)}.") from None
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016), halving the picture on demand."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int = 1):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(),
+            nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        # The block starts as its shortcut, which lets the first steps be large.
+        nn.init.zeros_(self.body[-1].weight)  # type: ignore[arg-type]
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride),
+                nn.Conv2d(n_in, n_out, 1, bias=False),
+                nn.BatchNorm2d(n_out),
+            )
+        self.activation = nn.ReLU()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.activation(self.body(images) + self.shortcut(images))
+
+
+class Backbone(nn.Module):
+    """A residual network from pictures in [0, 1] to an embedding.
+
+    Parameters
+    ----------
+    image_shape : tuple (height, width, 3)
+    width : int
+    embedding_dim : int
+    depth : int, default=2
+        Blocks in each of the three halving stages.
+    dropout : float, default=0.4
+        Share of features dropped before the embedding, in training.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        width: int,
+        embedding_dim: int,
+        depth: int = 2,
+        dropout: float = 0.4,
+    ):
+        super().__init__()
+        height, breadth, _ = image_shape
+        stages: list[nn.Module] = [
+            nn.Conv2d(3, width, 5, 2, 2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            ResidualBlock(width, width),
+        ]
+        for stage in range(3):
+            n_in, n_out = width << stage, width << (stage + 1)
+            stages.append(ResidualBlock(n_in, n_out, stride=2))
+            stages.extend(ResidualBlock(n_out, n_out) for _ in range(depth - 1))
+        self.stages = nn.Sequential(*stages)
+        self.flatten = nn.Flatten()
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Linear((width << 3) * (height // 16) * (breadth // 16), embedding_dim)
+        self.norm = nn.BatchNorm1d(embedding_dim)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.flatten(self.stages(images * 2 - 1))
+        return self.norm(self.project(self.dropout(features)))
+
+
+class Recogniser(nn.Module):
+    """A backbone whose unit embedding is compared with one direction per person.
+
+    ``forward`` returns cosines of shape (n, n_classes) for training with a margin; ``embed`` the
+    unit embedding of shape (n, embedding_dim).
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        n_classes: int,
+        width: int,
+        embedding_dim: int,
+        depth: int = 2,
+        dropout: float = 0.4,
+    ):
+        super().__init__()
+        self.backbone = Backbone(image_shape, width, embedding_dim, depth, dropout)
+        self.directions = nn.Parameter(torch.randn(n_classes, embedding_dim))
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(self.backbone(images))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return functional.linear(self.embed(images), functional.normalize(self.directions))
+
+
+class AttributeNetwork(nn.Module):
+    """A backbone with one linear head over the classes of all attributes, side by side."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        n_outputs: int,
+        width: int,
+        embedding_dim: int,
+        depth: int = 1,
+        dropout: float = 0.4,
+    ):
+        super().__init__()
+        self.backbone = Backbone(image_shape, width, embedding_dim, depth, dropout)
+        self.activation = nn.ReLU()
+        self.head = nn.Linear(embedding_dim, n_outputs)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.activation(self.backbone(images)))
+
+
+def _linear_grid(image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Size of the picture that the linear paths see: the picture itself up to 64 px."""
+    height, breadth, _ = image_shape
+    shrink = max(1, max(height, breadth) // LINEAR_SIDE)
+    return height // shrink, breadth // shrink
+
+
+class Encoder(nn.Module):
+    """Pictures to latents: a linear path beside a convolutional one.
+
+    The linear path can be set to whitened principal components, which makes the latents
+    uncorrelated with unit variance before any training: what the latent discriminator asks for.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], width: int, latent_dim: int):
+        super().__init__()
+        height, breadth, _ = image_shape
+        grid = _linear_grid(image_shape)
+        self.shrink: nn.Module = nn.Identity()
+        if grid != (height, breadth):
+            self.shrink = nn.AvgPool2d((height // grid[0], breadth // grid[1]))
+        self.linear = nn.Linear(3 * grid[0] * grid[1], latent_dim)
+        self.convolutional = nn.Sequential(
+            nn.Conv2d(3, width, 5, 2, 2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            ResidualBlock(width, 2 * width, stride=2),
+            ResidualBlock(2 * width, 4 * width, stride=2),
+            ResidualBlock(4 * width, 8 * width, stride=2),
+            nn.Flatten(),
+            nn.Linear(8 * width * (height // 16) * (breadth // 16), latent_dim),
+        )
+        nn.init.zeros_(self.convolutional[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.convolutional[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        # Contiguous first: flattening must follow (channel, row, column) in either memory layout.
+        pixels = self.shrink(images).contiguous().flatten(1)
+        return self.linear(pixels) + self.convolutional(images * 2 - 1)
+
+
+class Decoder(nn.Module):
+    """Latents to pictures: a linear path, refined by a convolutional one. Output is not clipped."""
+
+    def __init__(self, image_shape: tuple[int, int, int], width: int, latent_dim: int):
+        super().__init__()
+        height, breadth, _ = image_shape
+        rows, columns = height // 16, breadth // 16
+        grid = _linear_grid(image_shape)
+        self.linear = nn.Linear(latent_dim, 3 * grid[0] * grid[1])
+        self.to_picture = nn.Unflatten(1, (3, *grid))
+        self.enlarge: nn.Module = nn.Identity()
+        if grid != (height, breadth):
+            self.enlarge = nn.Upsample(size=(height, breadth), mode="bilinear")
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim, 8 * width * rows * columns),
+            nn.Unflatten(1, (8 * width, rows, columns)),
+            nn.BatchNorm2d(8 * width),
+            nn.ReLU(),
+        ]
+        for stage in (8, 4, 2):
+            layers += [
+                nn.ConvTranspose2d(stage * width, stage * width // 2, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(stage * width // 2),
+                nn.ReLU(),
+                ResidualBlock(stage * width // 2, stage * width // 2),
+            ]
+        layers.append(nn.ConvTranspose2d(width, 3, 4, 2, 1))
+        nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(layers[-1].bias)  # type: ignore[arg-type]
+        self.convolutional = nn.Sequential(*layers)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.enlarge(self.to_picture(self.linear(latents))) + self.convolutional(latents)
+
+
+class LatentDiscriminator(nn.Module):
+    """Tells latents from draws of N(0, I): one logit per row, shape (n,)."""
+
+    def __init__(self, latent_dim: int, width: int = 256):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.layers(latents).squeeze(1)
+
+
+class AutoencoderNetwork(nn.Module):
+    """Encoder, decoder, latent discriminator, and a linear head for the attributes.
+
+    Parameters
+    ----------
+    image_shape : tuple (height, width, 3)
+    width : int
+    latent_dim : int
+    n_outputs : int, default=0
+        Classes of all attributes, side by side; the head that keeps attributes linear in the
+        latents is absent when 0.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], width: int, latent_dim: int, n_outputs: int = 0
+    ):
+        super().__init__()
+        self.encoder = Encoder(image_shape, width, latent_dim)
+        self.decoder = Decoder(image_shape, width, latent_dim)
+        self.discriminator = LatentDiscriminator(latent_dim)
+        self.attribute_head = nn.Linear(latent_dim, n_outputs) if n_outputs else None
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.encoder(images))
