@@ -1,0 +1,303 @@
+"""Readers of face data sets on the local disk; nothing here downloads anything."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+from ..exceptions import InvalidLabelsError
+from ._sources import Labels, PathLike, Source, labelled, some
+
+_UTKFACE_GENDER = {"0": "male", "1": "female"}
+_UTKFACE_RACE = {"0": "White", "1": "Black", "2": "Asian", "3": "Indian", "4": "Other"}
+_MTF_TASKS = {
+    "identity": ("identity", "person", "recognition"),
+    "age": ("age",),
+    "gender": ("gender",),
+    "race": ("race",),
+}
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "evaluation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def load_image_folder(path: PathLike, *, labels: Labels = None, size: int | None = None) -> Bunch:
+    """Find the pictures of a folder and who is on them.
+
+    Paths stay paths: by default nothing is decoded, and the paths go into a Pipeline whose first
+    step is `edials.images.ImageReader`.
+
+    Parameters
+    ----------
+    path : path of a folder
+        One folder per person, ``<person>/<picture>``, at any depth; or any folder of pictures if
+        `labels` has the columns ``file`` and ``identity``. Hidden files are left out.
+    labels : path of a CSV file or DataFrame, optional
+        With a column ``file`` (relative to `path`): one row per picture, and only these pictures
+        are used. Without it, a column ``identity``: one row per person. A column ``split`` is
+        returned as such, every other column is an attribute. Empty cells are missing labels.
+    size : int, optional
+        Also read the pictures, cropped to a centred square and resized to ``(size, size)``.
+
+    Returns
+    -------
+    Bunch
+        paths : ndarray of shape (n,) of str
+        files : ndarray of shape (n,) of str
+            The same, relative to `path`, with forward slashes.
+        identity : ndarray of shape (n,), str objects
+            Missing entries are None.
+        attributes : DataFrame of shape (n, n_attributes)
+        split : ndarray of shape (n,)
+            Only if `labels` has such a column.
+        images : ndarray of shape (n, size, size, 3), uint8
+            Only if `size` is given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or the table does not exist.
+    InvalidLabelsError
+        If files named in the table do not exist, or a picture has no person.
+    UnreadableImageError
+        If pictures cannot be decoded; all of them are named at once.
+    """
+    source = Source(path, zip_allowed=False)
+    data = labelled(source, labels)
+    data.paths = np.array([str(source.path / name) for name in data.files], dtype=str)
+    if size is not None:
+        data.images = source.read(data.files, size)
+    return data
+
+
+def load_lfw(path: PathLike, *, labels: Labels = None, size: int = 64) -> Bunch:
+    """Read Labeled Faces in the Wild, or any data in its layout.
+
+    Parameters
+    ----------
+    path : path of a zip file or a folder
+        Holds ``Person_Name/Person_Name_0001.jpg``, in an enclosing folder or not.
+    labels : path of a CSV file or DataFrame, optional
+        Columns ``file``, ``identity``, ``split`` and attributes such as ``gender``, ``age``,
+        ``race``; any of them may be absent, except that one of ``file`` and ``identity`` says what
+        a row is about. With ``file``, only the pictures it names are read.
+    size : int, default=64
+        Pictures are cropped to a centred square and resized to ``(size, size)`` pixels (bicubic).
+
+    Returns
+    -------
+    Bunch
+        images : ndarray of shape (n, size, size, 3), uint8
+        identity : ndarray of shape (n,), str objects
+        attributes : DataFrame of shape (n, n_attributes)
+        files : ndarray of shape (n,) of str
+        split : ndarray of shape (n,)
+            Only if `labels` has such a column.
+
+    Raises
+    ------
+    FileNotFoundError, InvalidLabelsError, UnreadableImageError
+        As in `load_image_folder`.
+
+    References
+    ----------
+    .. [1] G. B. Huang, M. Ramesh, T. Berg and E. Learned-Miller, "Labeled Faces in the Wild", 2007.
+    """
+    source = Source(path)
+    data = labelled(source, labels)
+    data.images = source.read(data.files, size)
+    return data
+
+
+def load_utkface(path: PathLike, *, labels: Labels = None, size: int = 64) -> Bunch:
+    """Read UTKFace: ages, genders and races of people without names.
+
+    Parameters
+    ----------
+    path : path of a zip file or a folder
+    labels : path of a CSV file or DataFrame, optional
+        Columns ``file``, ``age_years``, ``gender``, ``race``; only the pictures it names are read.
+        Without it, the published file names ``[age]_[gender]_[race]_[date].jpg`` are taken apart;
+        what a name does not say is missing (a few published names lack a part).
+    size : int, default=64
+        Pictures are cropped to a centred square and resized to ``(size, size)`` pixels (bicubic).
+
+    Returns
+    -------
+    Bunch
+        images : ndarray of shape (n, size, size, 3), uint8
+        identity : ndarray of shape (n,), object
+            None everywhere: nobody is named, and edials takes such rows as unlabelled.
+        attributes : DataFrame of shape (n, 3)
+            ``age_years``, ``gender``, ``race``.
+        files : ndarray of shape (n,) of str
+        split : ndarray of shape (n,)
+            Only if `labels` has such a column.
+
+    Raises
+    ------
+    FileNotFoundError, InvalidLabelsError, UnreadableImageError
+        As in `load_image_folder`.
+
+    References
+    ----------
+    .. [1] Z. Zhang, Y. Song and H. Qi, "Age Progression/Regression by Conditional Adversarial
+       Autoencoder", CVPR 2017.
+    """
+    source = Source(path)
+    if labels is None:
+        data = Bunch(files=np.array(source.names, dtype=str))
+        data.attributes = _parse_utkface_names(source)
+    else:
+        data = labelled(source, labels, identity_needed=False)
+    data.identity = np.full(len(data.files), None, dtype=object)
+    data.images = source.read(data.files, size)
+    return data
+
+
+def load_mtf(path: PathLike, *, size: int = 64) -> Bunch:
+    """Read the Multi-Task Faces (MTF) data, the set that EDIALS was published on.
+
+    The curated set has 5,246 pictures of 240 people, labelled by identity, age (young, old), gender
+    (female, male) and race (four classes). Its authors offer it, and a version with one folder per
+    task, through https://github.com/RamiHaf/MTF_data_set. It is not downloaded here.
+
+    What is assumed of the layout: the published training scripts read one class per folder, and
+    that is all that could be checked. `path` holds one folder per task, whose name contains
+    "identity", "person" or "recognition"; "age"; "gender"; "race" (in any case). In each, perhaps
+    below folders for training, validation and test, a folder per class (for identity: per person)
+    holds the pictures. One picture has the same file name in every task, and the tasks are joined
+    by it; a task that lacks a picture gives it a missing label. A set in another layout is read
+    with `load_image_folder` and a table.
+
+    Parameters
+    ----------
+    path : path of a zip file or a folder
+    size : int, default=64
+        Pictures are cropped to a centred square and resized to ``(size, size)`` pixels (bicubic).
+
+    Returns
+    -------
+    Bunch
+        images : ndarray of shape (n, size, size, 3), uint8
+        identity : ndarray of shape (n,), str objects
+        attributes : DataFrame of shape (n, n_tasks - 1)
+            Those of ``age``, ``gender``, ``race`` that are there.
+        files : ndarray of shape (n,) of str
+        split : ndarray of shape (n,)
+            "train", "validation" or "test" of the identity task; only if there are such folders.
+
+    Raises
+    ------
+    FileNotFoundError, UnreadableImageError
+        As in `load_image_folder`.
+    InvalidLabelsError
+        If there is no identity task, if file names repeat within a task, or if a task shares no
+        file name with the identity task.
+
+    References
+    ----------
+    .. [1] R. Haffar, D. Sanchez and J. Domingo-Ferrer, "Multi-Task Faces (MTF) Data Set: A Legally
+       and Ethically Compliant Collection of Face Images for Various Classification Tasks", IEEE
+       Access 13, 2025.
+    """
+    source = Source(path)
+    tasks = _mtf_tasks(source)
+    people = tasks.pop("identity")
+    data = Bunch(
+        files=people["file"].to_numpy(dtype=str),
+        identity=people["label"].to_numpy(dtype=object),
+        attributes=pd.DataFrame(
+            {name: task["label"].reindex(people.index) for name, task in tasks.items()},
+            index=people.index,
+        ).reset_index(drop=True),
+    )
+    if people["split"].notna().any():
+        data.split = people["split"].to_numpy(dtype=object)
+    data.images = source.read(data.files, size)
+    return data
+
+
+def _parse_utkface_names(source: Source) -> pd.DataFrame:
+    rows = []
+    for name in source.names:
+        # [age]_[gender]_[race]_[date and time]; a part that is not there shifts the others away.
+        parts = PurePosixPath(name).name.split(".")[0].split("_")
+        age, gender, race = parts[:3] if len(parts) == 4 else (*parts[:2], "", "")[:3]
+        rows.append(
+            {
+                "age_years": float(age) if age.isdecimal() and len(age) < 4 else np.nan,
+                "gender": _UTKFACE_GENDER.get(gender),
+                "race": _UTKFACE_RACE.get(race),
+            }
+        )
+    table = pd.DataFrame(rows)
+    if table["age_years"].isna().all():
+        raise InvalidLabelsError(
+            f"No file name of {str(source.path)!r} says an age: {some(source.names)}. Expected "
+            f"[age]_[gender]_[race]_[date].jpg; otherwise give labels= with the columns 'file', "
+            f"'age_years', 'gender', 'race'."
+        )
+    return table
+
+
+def _mtf_tasks(source: Source) -> dict[str, pd.DataFrame]:
+    """Per task a table ``file``, ``label``, ``split`` indexed by the bare file name."""
+    rows: dict[str, list[tuple[str, str, str, str | None]]] = {}
+    for name in source.names:
+        *folders, bare = PurePosixPath(name).parts
+        place = next((i for i, part in enumerate(folders) if _mtf_task(part)), None)
+        if place is None:
+            continue
+        task = _mtf_task(folders[place])
+        below = folders[place + 1 :]
+        split = next((_SPLITS[part.lower()] for part in folders if part.lower() in _SPLITS), None)
+        classes = [part for part in below if part.lower() not in _SPLITS]
+        if task is not None and classes:
+            rows.setdefault(task, []).append((bare, name, classes[0], split))
+    tasks = {
+        task: pd.DataFrame(found, columns=["bare", "file", "label", "split"]).set_index("bare")
+        for task, found in rows.items()
+    }
+    _check_mtf_tasks(source, tasks)
+    return {task: tasks[task] for task in _MTF_TASKS if task in tasks}
+
+
+def _check_mtf_tasks(source: Source, tasks: dict[str, pd.DataFrame]) -> None:
+    faults = []
+    if "identity" not in tasks:
+        faults.append(
+            f"no task folder for identity (tasks found: {sorted(tasks)}; expected a folder whose "
+            f"name contains one of {list(_MTF_TASKS['identity'])})"
+        )
+    for task, table in tasks.items():
+        repeated = table.index[table.index.duplicated()].unique().tolist()
+        if repeated:
+            faults.append(f"file names that repeat within the task {task!r}: {some(repeated)}")
+        elif "identity" in tasks and not table.index.isin(tasks["identity"].index).any():
+            faults.append(f"no picture of the task {task!r} has a name that identity has, too")
+    if faults:
+        raise InvalidLabelsError(
+            f"{str(source.path)!r} is not laid out as expected: {'; '.join(faults)}. Use "
+            f"load_image_folder with a table of labels instead."
+        )
+
+
+def _mtf_task(folder: str) -> str | None:
+    # Whole words for the short ones: "images" and "Page" contain "age".
+    words = "".join(c if c.isalpha() else " " for c in folder.lower()).split()
+    for task, keys in _MTF_TASKS.items():
+        for key in keys:
+            if key in words or (len(key) > 4 and key in folder.lower()):
+                return task
+    return None
