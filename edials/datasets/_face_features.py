@@ -132,17 +132,14 @@ def _paint_nose(face: Canvas, scene: Scene) -> None:
     u, v = _nose_coordinates(scene, box)
     w = np.abs(u)
     tip, wing = t["nose_length"], t["nose_width"]
-    skin = t["skin"]
     nostril = bump(((w - 0.50 * wing) / (0.36 * wing)) ** 2 + ((v - tip - 0.004) / 0.017) ** 2)
     under = bump((u / (1.1 * wing)) ** 2 + ((v - tip - 0.022) / 0.030) ** 2)
     crease = bump(((w - wing) / 0.014) ** 2 + ((v - tip + 0.022) / 0.040) ** 2)
     side = bump(
         ((w - t["nose_bridge"] - 0.012) / 0.030) ** 2 + ((v - 0.5 * tip + 0.03) / (0.6 * tip)) ** 2
     )
-    face.paint(0.16 * side, [0.62 * c for c in skin], box)
-    face.paint(0.45 * under, [0.62 * c for c in skin], box)
-    face.paint(0.40 * crease, [0.55 * c for c in skin], box)
-    face.paint(np.minimum(1.1 * nostril, 0.85), [0.25 * c for c in skin], box)
+    shade = (1 - 0.06 * side) * (1 - 0.17 * under) * (1 - 0.18 * crease)
+    face.shade(shade * (1 - 0.75 * np.minimum(1.1 * nostril, 0.85)), box)
 
 
 def _nose_coordinates(scene: Scene, box: Box) -> tuple[np.ndarray, np.ndarray]:
@@ -187,20 +184,18 @@ def _paint_mouth(face: Canvas, scene: Scene) -> None:
     line = bump((dv / 0.012) ** 2) * on * np.clip(1 - 4 * n["mouth_open"], 0, 1)
     face.paint(0.75 * line, [0.36 * k for k in t["lips"]], box)
     corner = bump(((np.abs(d) - 1) / 0.16) ** 2 + (dv / 0.022) ** 2)
-    face.paint(0.40 * corner, [0.45 * k for k in t["skin"]], box)
     shadow = bump((d / 0.75) ** 2 + ((dv - bottom - 0.65 * gap - 0.022) / 0.028) ** 2)
-    face.paint(0.28 * shadow, [0.60 * k for k in t["skin"]], box)
+    face.shade((1 - 0.22 * corner) * (1 - 0.11 * shadow), box)
 
 
 def _paint_wrinkles(face: Canvas, scene: Scene) -> None:
     t, n = scene.traits, scene.nuisance
     depth = np.clip(t["wrinkles"], 0, 1)
-    dark = [0.48 * k for k in t["skin"]]
     box = scene.box(-0.42, -0.12, 0.36)
     u, v = scene.u[box], scene.v[box]
     lines = wave_of(76 * (v + 0.25 * u * u) + 2.0 * t["mole_across"] * u * 9)
     lines = edge01(3 * lines - 1.7) * bump((u / 0.34) ** 2 + ((v + 0.27) / 0.125) ** 2)
-    face.paint(0.85 * lines * depth * (1 + 0.4 * n["brow_raise"]), dark, box)
+    face.shade(1 - 0.44 * lines * depth * (1 + 0.4 * n["brow_raise"]), box)
 
     box = scene.box(-0.14, 0.64, 0.47)
     w, v = np.abs(scene.u[box]), scene.v[box]
@@ -208,17 +203,18 @@ def _paint_wrinkles(face: Canvas, scene: Scene) -> None:
     # From the wing of the nose past the corner of the mouth.
     fold = w - (t["nose_width"] + 0.028 + 0.42 * (v - t["nose_length"] + 0.05))
     fold = bump((fold / 0.017) ** 2 + ((v - 0.335) / 0.125) ** 2)
-    face.paint(fold * np.clip(0.10 + 0.65 * depth + 0.22 * n["smile"], 0, 0.8), dark, box)
+    shade = 1 - 0.52 * fold * np.clip(0.10 + 0.65 * depth + 0.22 * n["smile"], 0, 0.8)
     bag = v - t["eye_height"] - 0.068 + 0.020 * (out / 0.07) ** 2
     bag = bump((bag / 0.016) ** 2 + (out / 0.10) ** 2)
-    face.paint(bag * np.clip(0.12 + 0.62 * depth, 0, 0.8), dark, box)
+    shade *= 1 - 0.52 * bag * np.clip(0.12 + 0.62 * depth, 0, 0.8)
     rays = out - t["eye_width"] - 0.030
     feet = edge01(2.6 * wave_of((v - t["eye_height"]) * 95 / (1 + 4 * np.abs(rays))) - 1.2)
     feet *= bump((rays / 0.055) ** 2 + ((v - t["eye_height"]) / 0.07) ** 2)
-    face.paint(feet * np.clip(depth + 0.12 * n["smile"], 0, 1), dark, box)
+    shade *= 1 - 0.52 * feet * np.clip(depth + 0.12 * n["smile"], 0, 1)
     jowl = w - 0.215 - 0.12 * (v - 0.45)
     jowl = bump((jowl / 0.022) ** 2 + ((v - 0.50) / 0.10) ** 2)
-    face.paint(jowl * np.clip(0.55 * t["sag"], 0, 0.8), dark, box)
+    shade *= 1 - 0.52 * jowl * np.clip(0.55 * t["sag"], 0, 0.8)
+    face.shade(shade, box)
 
 
 def _light_face(face: Canvas, scene: Scene) -> None:

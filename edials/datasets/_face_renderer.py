@@ -223,11 +223,17 @@ def _paint_glasses(canvas: Canvas, scene: Scene) -> None:
 
 
 def _develop(canvas: Canvas, scene: Scene, size: int) -> np.ndarray:
-    """Average 2 x 2 subpixels, then exposure, contrast and white balance."""
+    """Average the subpixels of every pixel, then exposure, contrast and white balance."""
     n = scene.nuisance
-    planes = canvas.planes
-    rows = planes[:, :, 0::2] + planes[:, :, 1::2]
-    small = (rows[..., 0::2] + rows[..., 1::2]) * np.float32(0.25)
+    rows = np.empty((3, len(canvas.planes[0]), size, scene.shape[2]), dtype=np.float32)
+    small = np.empty((3, len(canvas.planes[0]), size, size), dtype=np.float32)
+    for full, half in ((canvas.planes.swapaxes(2, 3), rows.swapaxes(2, 3)), (rows, small)):
+        # A pixel covers one subpixel and half of the next, which it shares with its neighbour.
+        shared = full[..., 1::3] * np.float32(1 / 3)
+        np.multiply(full[..., 0::3], np.float32(2 / 3), out=half[..., 0::2])
+        np.multiply(full[..., 2::3], np.float32(2 / 3), out=half[..., 1::2])
+        half[..., 0::2] += shared
+        half[..., 1::2] += shared
     small -= np.float32(0.5)
     small *= n["contrast"]
     small += np.float32(0.5) + n["brightness"]

@@ -68,17 +68,20 @@ class Scene:
 
     ``x``, ``y`` are head coordinates in the picture plane, ``u``, ``v`` coordinates on the face
     after turning it to the front (right and down, 0 at the middle of the head), ``depth`` is
-    towards the viewer before and ``front`` after turning. All have shape (n, 2 * size, 2 * size).
+    towards the viewer before and ``front`` after turning. All have shape (n, subpixels, subpixels),
+    with three subpixels on two pixels.
     """
 
     def __init__(self, traits: Mapping[str, np.ndarray], nuisance, size: int) -> None:
         self.traits = {k: _columns(v) for k, v in traits.items()}
         self.nuisance = {k: _columns(v) for k, v in nuisance.items()}
         t, n = self.traits, self.nuisance
-        pixels = 2 * size
-        axis = ((np.arange(pixels, dtype=np.float32) + 0.5) / size) - 1
+        # Edges are soft by themselves: nine subpixels on four pixels look like sixteen, at half
+        # the time.
+        subpixels = 3 * size // 2
+        axis = (np.arange(subpixels, dtype=np.float32) + 0.5) * np.float32(2 / subpixels) - 1
         scale = n["scale"]
-        # About one subpixel, in head units: the width of every edge.
+        # A bit more than half a pixel, in head units: the width of every edge.
         self.edge = (1.2 / size / scale).astype(np.float32)
 
         dx = axis[None, None, :] - n["shift_x"]

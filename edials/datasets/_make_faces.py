@@ -16,7 +16,7 @@ from ._face_traits import ATTRIBUTE_VALUES, FACTOR_NAMES, traits_from_factors
 
 # Pictures are drawn a few at a time, so that the work arrays stay in the processor's cache and
 # memory does not grow with their number.
-_SUBPIXELS_PER_CHUNK = 4 * 128 * 128
+_SUBPIXELS_PER_CHUNK = 10 * 96 * 96
 
 # name: (kind, low or mean, high or standard deviation); radians, lengths in half pictures.
 _NUISANCE = {
@@ -219,7 +219,7 @@ def render_faces(
     seeds = nuisance["noise_seed"].to_numpy()
 
     images = np.empty((len(factors), size, size, 3), dtype=np.uint8)
-    chunk = max(1, _SUBPIXELS_PER_CHUNK // (2 * size) ** 2)
+    chunk = max(1, _SUBPIXELS_PER_CHUNK // (3 * size // 2) ** 2)
     for start in range(0, len(images), chunk):
         rows = slice(start, start + chunk)
         pictures = render(
