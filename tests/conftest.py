@@ -1,0 +1,33 @@
+"""Shared fixtures: one small set of made-up faces, one fitted anonymizer."""
+
+import matplotlib
+import pytest
+
+from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
+from edials.datasets import make_faces
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def faces():
+    data = make_faces(10, 10, size=32, random_state=0)
+    data.images.setflags(write=False)  # the caller's arrays are read-only to us
+    return data
+
+
+def make_anonymizer(**settings):
+    """An anonymizer of the smallest networks."""
+    return EDIALSAnonymizer(
+        AdversarialAutoencoder("tiny", max_epochs=3, random_state=0),
+        identity_classifier=IdentityClassifier("tiny", max_epochs=8, random_state=0),
+        attribute_classifier=AttributeClassifier("tiny", max_epochs=4, random_state=0),
+        **{"random_state": 0, **settings},
+    )
+
+
+@pytest.fixture(scope="session")
+def fitted(faces):
+    return make_anonymizer().fit(
+        faces.images, identity=faces.identity, attributes=faces.attributes
+    )

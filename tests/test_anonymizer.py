@@ -1,0 +1,214 @@
+"""The anonymizer's contract and what it must never do."""
+
+import copy
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+import torch
+from conftest import make_anonymizer
+from sklearn.base import clone
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import cross_validate
+from sklearn.pipeline import Pipeline
+
+from edials import AttributeClassifier, EDIALSAnonymizer
+from edials.certification import WITHHELD
+from edials.exceptions import (
+    IdentityLeakWarning,
+    InvalidImageError,
+    InvalidLabelsError,
+    WithheldImageError,
+)
+
+
+def test_same_shape_dtype_and_order(faces, fitted):
+    released = fitted.transform(faces.images)
+    assert released.shape == faces.images.shape
+    assert released.dtype == np.uint8
+    for dtype in (np.float32, np.float64):
+        as_float = fitted.transform((faces.images[:9] / 255).astype(dtype))
+        assert as_float.dtype == dtype
+        np.testing.assert_allclose(as_float, released[:9] / 255, atol=1e-6)
+    flat = copy.copy(fitted).set_params(image_shape=(32, 32, 3))
+    rows = flat.transform(faces.images[:9].reshape(9, -1))
+    np.testing.assert_array_equal(rows, released[:9].reshape(9, -1))
+
+
+def test_an_image_does_not_depend_on_its_company(faces, fitted):
+    released = fitted.transform(faces.images)
+    np.testing.assert_array_equal(fitted.transform(faces.images[13:17]), released[13:17])
+    sharded = copy.copy(fitted).set_params(n_jobs=2, batch_size=64).transform(faces.images)
+    np.testing.assert_array_equal(sharded, released)
+
+
+def test_no_original_leaves(faces, fitted):
+    released = fitted.transform(faces.images).astype(float)
+    distance = np.abs(released[:, None] - faces.images[None]).mean(axis=(2, 3, 4))
+    assert distance.min() > 4
+
+
+def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeypatch):
+    """Other pixels, the same predicted attributes and the same draw: the same bytes."""
+    originals = faces.images[:6]
+    codes = fitted._attribute_codes(originals)
+    monkeypatch.setattr(
+        "edials.anonymizer.keyed_normal",
+        lambda secret, images, shape: np.random.default_rng(0)
+        .standard_normal((len(images), *shape))
+        .astype(np.float32),
+    )
+    mask = np.ones(len(fitted.importance_), dtype=bool)
+    first = fitted._replace(originals, codes, mask)
+    second = fitted._replace(faces.images[50:56], codes, mask)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_strength_0_is_plain_reconstruction(faces, fitted):
+    plain = copy.copy(fitted).set_params(strength=0.0)
+    with pytest.warns(IdentityLeakWarning, match="removes nothing"):
+        released = plain.transform(faces.images[:5])
+    np.testing.assert_array_equal(released, fitted.autoencoder_.reconstruct(faces.images[:5]))
+
+
+def test_retrained_attacker_finds_less_as_strength_grows(faces, fitted):
+    def risk(images):
+        latents = fitted.autoencoder_.encode(images)
+        people, turn = faces.identity, np.arange(len(images)) % 2
+        attacker = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+        return attacker.fit(latents[turn == 0], people[turn == 0]).score(
+            latents[turn == 1], people[turn == 1]
+        )
+
+    clear = risk(faces.images)
+    released = risk(fitted.transform(faces.images))
+    floor = faces.attributes.drop_duplicates().shape[0] / len(np.unique(faces.identity))
+    assert clear > 0.6, "a broken attacker is not evidence"
+    assert released < clear
+    assert released <= floor + 0.1
+
+
+def test_evade_fools_its_classifier_and_warns(faces, fitted):
+    evading = copy.copy(fitted).set_params(perturbation="evade")
+    with pytest.warns(IdentityLeakWarning, match="retrains"):
+        result = evading.anonymize(faces.images)
+    named = fitted.identity_classifier_.predict(faces.images[result.kept_indices])
+    evaded = result.steps[result.kept_indices] > 0
+    assert evaded.any()
+    assert (fitted.identity_classifier_.predict(result.images)[evaded] != named[evaded]).all()
+
+
+def test_withheld_images_are_blank_listed_and_counted(faces, fitted, monkeypatch):
+    monkeypatch.setattr(
+        "edials.anonymizer.is_original", lambda first, second: np.arange(len(first)) % 2 == 0
+    )
+    with pytest.warns(IdentityLeakWarning, match="3 of 5 images could not be certified"):
+        released = fitted.transform(faces.images[:5])
+    assert (released[::2] == 128).all()
+    result = fitted.anonymize(faces.images[:5])
+    np.testing.assert_array_equal(result.kept_indices, [1, 3])
+    assert list(result.verdicts[::2]) == [WITHHELD] * 3
+    with pytest.raises(WithheldImageError, match="3 of 5"):
+        copy.copy(fitted).set_params(on_failure="raise").transform(faces.images[:5])
+
+
+def test_seeds(faces):
+    first, second, other = (
+        make_anonymizer(random_state=seed).fit(
+            faces.images, faces.attributes["gender"], identity=faces.identity
+        )
+        for seed in (1, 1, 2)
+    )
+    before = np.random.get_state()[1].copy(), torch.random.get_rng_state()  # noqa: NPY002
+    released = first.transform(faces.images[:4])
+    np.testing.assert_array_equal(released, second.transform(faces.images[:4]))
+    assert (released != other.transform(faces.images[:4])).any()
+    np.testing.assert_array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
+    assert torch.equal(before[1], torch.random.get_rng_state())
+
+
+def test_missing_labels(faces):
+    identity = faces.identity.astype(object).copy()
+    identity[::10] = None
+    table = faces.attributes.copy()
+    table.loc[1::10, "age"] = None
+    model = make_anonymizer().fit(faces.images, identity=identity, attributes=table)
+    assert model.transform(faces.images[:3]).shape == (3, 32, 32, 3)
+
+
+def test_pipeline_cross_validation_and_persistence(faces, tmp_path):
+    age = faces.attributes["age"]
+    pipeline = Pipeline(
+        [
+            ("anonymize", make_anonymizer()),
+            ("age", AttributeClassifier("tiny", max_epochs=2, random_state=0)),
+        ]
+    )
+    clone(pipeline).fit(faces.images, age, anonymize__identity=faces.identity)
+    with sklearn.config_context(enable_metadata_routing=True):
+        scores = cross_validate(
+            pipeline,
+            faces.images,
+            age,
+            cv=2,
+            params={"identity": faces.identity, "attributes": faces.attributes},
+            error_score="raise",
+        )
+        pipeline.fit(faces.images, age, identity=faces.identity, attributes=faces.attributes)
+    assert np.isfinite(scores["test_score"]).all()
+    joblib.dump(pipeline, tmp_path / "pipeline.joblib")
+    np.save(tmp_path / "images.npy", faces.images[:8])
+    code = (
+        "import joblib, numpy as np; p = joblib.load('pipeline.joblib');"
+        "np.save('out.npy', p['anonymize'].transform(np.load('images.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "out.npy"), pipeline["anonymize"].transform(faces.images[:8])
+    )
+
+
+def test_frozen_parts_are_not_fitted_again(faces, fitted):
+    again = EDIALSAnonymizer(
+        FrozenEstimator(fitted.autoencoder_),
+        identity_classifier=FrozenEstimator(fitted.identity_classifier_),
+        attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        random_state=0,
+    ).fit(faces.images, identity=faces.identity, attributes=faces.attributes)
+    np.testing.assert_array_equal(
+        again.transform(faces.images[:4]), fitted.transform(faces.images[:4])
+    )
+
+
+def test_score_and_explain(faces, fitted):
+    assert -1 <= fitted.score(faces.images, faces.attributes["age"], identity=faces.identity) <= 1
+    assert fitted.explain(faces.images[:3]).shape == (3, 48)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strength": 1.5}, "from 0 to 1"),
+        ({"basis": "odd"}, "basis='odd'"),
+        ({"on_failure": "keep"}, "on_failure='keep'"),
+        ({"batch_size": 0}, "batch_size=0"),
+    ],
+)
+def test_bad_parameters(faces, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_anonymizer(**settings).fit(faces.images, identity=faces.identity)
+
+
+def test_bad_input(faces, fitted):
+    with pytest.raises(InvalidImageError, match="Resize them"):
+        fitted.transform(np.zeros((2, 48, 48, 3), np.uint8))
+    with pytest.raises(InvalidImageError, match="Divide by 255"):
+        fitted.transform(faces.images[:2].astype(np.float32))
+    with pytest.raises(InvalidLabelsError, match="9 entries for 100"):
+        make_anonymizer().fit(faces.images, identity=faces.identity[:9])
+    with pytest.raises(InvalidLabelsError, match="is a dict"):
+        make_anonymizer().fit(faces.images, identity=faces.identity, attributes={"age": [1]})
