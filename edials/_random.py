@@ -90,6 +90,8 @@ def keyed_normal(
     draws = np.empty((len(images), *shape), dtype=np.float32)
     for row, image in enumerate(images):
         digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), key=secret, digest_size=16)
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "big")))
+        generator = np.random.Generator(
+            np.random.Philox(key=int.from_bytes(digest.digest(), "big"))
+        )
         generator.standard_normal(dtype=np.float32, out=draws[row])
     return draws

@@ -106,9 +106,7 @@ def encode_attributes(
     return AttributeTargets(np.stack(columns, axis=1), found)
 
 
-def decode_attributes(
-    codes: NDArray[np.int64], classes: Mapping[str, NDArray]
-) -> pd.DataFrame:
+def decode_attributes(codes: NDArray[np.int64], classes: Mapping[str, NDArray]) -> pd.DataFrame:
     """Turn a code table back into labels, one column per attribute; nothing may be missing."""
     return pd.DataFrame(
         {name: labels[codes[:, column]] for column, (name, labels) in enumerate(classes.items())}

@@ -200,9 +200,7 @@ class FaceNet(NeuralNet):
         return [self.optimizer_]
 
     def get_iterator(self, dataset: FaceDataset, training: bool = False) -> _Batches:
-        return _Batches(
-            dataset, self.batch_size, torch.device(self.device), training, self.augment
-        )
+        return _Batches(dataset, self.batch_size, torch.device(self.device), training, self.augment)
 
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         assert self.objective is not None
@@ -236,9 +234,7 @@ def train(
     """
     callbacks: list[Any] = [("schedule", _WarmupThenCosine(learning_rate))]
     if validation is not None and patience is not None:
-        callbacks.append(
-            ("stop", EarlyStopping(patience=patience, load_best=True, sink=_discard))
-        )
+        callbacks.append(("stop", EarlyStopping(patience=patience, load_best=True, sink=_discard)))
     if verbose:
         callbacks.append(("progress", ProgressBar()))
     net = net_class(

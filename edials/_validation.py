@@ -85,7 +85,7 @@ def check_images(
         raise InvalidImageError(
             f"The images have dtype {images.dtype}; expected uint8 in [0, 255] or float in [0, 1]."
         )
-    if images.dtype == np.float16 or images.dtype.kind == "f" and images.dtype.itemsize > 8:
+    if images.dtype == np.float16 or (images.dtype.kind == "f" and images.dtype.itemsize > 8):
         images = images.astype(np.float32)
     flat = images.ndim == 2
     if flat:

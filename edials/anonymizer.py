@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import shap
 import torch
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +44,9 @@ from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageEr
 from .identity_basis import fit_identity_basis, raw_basis
 from .perturbation import choose, evade, fit_prior, surrogate
 from .recognizer import IdentityClassifier
+
+if TYPE_CHECKING:
+    import shap
 
 # Synthetic draws per image, of which the one that shows the attributes best is kept. The choice
 # looks at the attributes alone, never at who is replaced.
@@ -246,7 +248,11 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         kept: AttributeTargets | None,
         seeds: dict[str, int],
     ) -> None:
-        common = {"device": self.device, "batch_size": self.batch_size, "verbose": self.verbose}
+        common: dict[str, Any] = {
+            "device": self.device,
+            "batch_size": self.batch_size,
+            "verbose": self.verbose,
+        }
         table = _decoded(kept)
         autoencoder = self.autoencoder
         if autoencoder is None:
@@ -450,7 +456,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             draws = surrogate(own, draws, mask)
         decoded = self.basis_.unrotate(draws.reshape(n * count, d))
         pictures = self.autoencoder_.decode(decoded.numpy())
-        if count == 1:
+        if self.attribute_classifier_ is None:
             return pictures
         fit = np.zeros(n * count)
         for column, logits in enumerate(self.attribute_classifier_.logits(pictures)):
@@ -480,9 +486,9 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         )
         pictures = self.autoencoder_.decode(self.basis_.unrotate(moved).numpy())
         # The bytes that leave are what is judged, not the numbers they were rounded from.
-        steps = steps.numpy()
-        steps[panel.names_any(pictures, candidates)] = -1
-        return pictures, steps
+        taken = steps.numpy()
+        taken[panel.names_any(pictures, candidates)] = -1
+        return pictures, taken
 
     # --- explain and score -------------------------------------------------------------------
 

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import shap
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from ._random import stage_seeds
+
+with warnings.catch_warnings():
+    # shap 0.51 colours a map by a method that matplotlib 3.11 announces to deprecate.
+    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    import shap
 
 
 class IdentityScore:
@@ -184,9 +188,7 @@ class PermutationExplainer:
         Contiguous blocks of features; a block's value is spread evenly over its features.
     """
 
-    def __init__(
-        self, score: Any, background: ArrayLike, *, n_groups: int = 16, **settings: Any
-    ):
+    def __init__(self, score: Any, background: ArrayLike, *, n_groups: int = 16, **settings: Any):
         self.score, self.n_groups, self.settings = score, n_groups, settings
         self.background = np.asarray(background, dtype=np.float32)
 
@@ -203,7 +205,8 @@ class PermutationExplainer:
             def value_of(switches: NDArray, row: int = row, latent: NDArray = latent) -> NDArray:
                 mixed = np.repeat(mean[None], len(switches), axis=0)
                 for column, block in enumerate(blocks):
-                    mixed[:, block] = np.where(switches[:, [column]] > 0.5, latent[block], mean[block])
+                    on = switches[:, [column]] > 0.5
+                    mixed[:, block] = np.where(on, latent[block], mean[block])
                 return _scores(self.score, mixed, device, np.full(len(mixed), row))
 
             with _numpy_state_kept():
@@ -237,7 +240,7 @@ def make_explainer(
     ValueError
         If the name is unknown.
     """
-    named = {
+    named: dict[str, Any] = {
         "gradient": ExpectedGradients,
         "deep": DeepExplainer,
         "permutation": PermutationExplainer,

@@ -385,9 +385,7 @@ class _AdversarialNet(FaceNet):
         return {"loss": loss, "y_pred": latents}
 
 
-def _start_at_principal_components(
-    module: AutoencoderNetwork, images: NDArray, seed: int
-) -> None:
+def _start_at_principal_components(module: AutoencoderNetwork, images: NDArray, seed: int) -> None:
     """Set the linear paths to whitened principal components and their inverse.
 
     A third as many components as images at most: the smallest of more would be noise of this
@@ -413,5 +411,5 @@ def _start_at_principal_components(
         encoder.linear.weight[:count] = torch.from_numpy(components)
         encoder.linear.bias[:count] = torch.from_numpy(-components @ pca.mean_)
         module.decoder.linear.weight.zero_()
-        module.decoder.linear.weight[:, :count] = torch.from_numpy((pca.components_.T * spread))
+        module.decoder.linear.weight[:, :count] = torch.from_numpy(pca.components_.T * spread)
         module.decoder.linear.bias.copy_(torch.from_numpy(pca.mean_))

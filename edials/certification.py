@@ -83,9 +83,7 @@ def as_input(pictures: NDArray[np.uint8], on_images: bool) -> NDArray:
     return pictures.reshape(len(pictures), -1).astype(np.float32) / np.float32(255)
 
 
-def is_original(
-    originals: NDArray[np.uint8], pictures: NDArray[np.uint8]
-) -> NDArray[np.bool_]:
+def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Whether a picture is its original or nearly so, whatever made it.
 
     Parameters

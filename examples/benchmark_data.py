@@ -120,7 +120,10 @@ def _load_lfw(path: Path, size: int, quick: bool) -> BenchmarkData:
     even = np.arange(len(crowd.images)) % 2 == 0
     return BenchmarkData(
         "lfw",
-        *(labelled.take(np.flatnonzero(split == part)) for part in ("enrol", "validation", "probe")),
+        *(
+            labelled.take(np.flatnonzero(split == part))
+            for part in ("enrol", "validation", "probe")
+        ),
         others=lfw(free.drop(columns="gender")),
         crowd=crowd_faces.take(np.flatnonzero(even)),
         judged=crowd_faces.take(np.flatnonzero(~even)),

@@ -28,6 +28,4 @@ def make_anonymizer(**settings):
 
 @pytest.fixture(scope="session")
 def fitted(faces):
-    return make_anonymizer().fit(
-        faces.images, identity=faces.identity, attributes=faces.attributes
-    )
+    return make_anonymizer().fit(faces.images, identity=faces.identity, attributes=faces.attributes)

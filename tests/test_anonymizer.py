@@ -58,9 +58,9 @@ def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeyp
     codes = fitted._attribute_codes(originals)
     monkeypatch.setattr(
         "edials.anonymizer.keyed_normal",
-        lambda secret, images, shape: np.random.default_rng(0)
-        .standard_normal((len(images), *shape))
-        .astype(np.float32),
+        lambda secret, images, shape: (
+            np.random.default_rng(0).standard_normal((len(images), *shape)).astype(np.float32)
+        ),
     )
     mask = np.ones(len(fitted.importance_), dtype=bool)
     first = fitted._replace(originals, codes, mask)
