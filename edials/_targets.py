@@ -1,4 +1,4 @@
-"""Several label columns as one integer table, the form every attribute-aware network learns from."""
+"""Several label columns as one integer table, the form every network learns them from."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class AttributeTargets:
         return weights
 
     def one_hot(self) -> NDArray[np.float64]:
-        """Indicator matrix of shape (n_samples, sum(sizes)); rows without a label are spread evenly."""
+        """Indicator matrix of shape (n_samples, sum(sizes)); missing labels are spread evenly."""
         return one_hot(self.codes, self.sizes)
 
 
 def one_hot(codes: NDArray[np.int64], sizes: list[int]) -> NDArray[np.float64]:
-    """Indicator matrix (n_samples, sum(sizes)) of class codes; a missing label counts 1 / size each."""
+    """Indicator matrix (n_samples, sum(sizes)) of codes; a missing label counts 1 / size each."""
     blocks = []
     for column, size in enumerate(sizes):
         block = np.eye(size)[np.maximum(codes[:, column], 0)]

@@ -46,7 +46,7 @@ class FaceDataset(torch.utils.data.Dataset):
 
 
 class _Batches:
-    """Batches of a dataset on the device: augmented and shuffled in training, in order otherwise."""
+    """Batches on the device: augmented and shuffled in training, in order otherwise."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class _WarmupThenCosine(Callback):
 
 
 class FaceNet(NeuralNet):
-    """A skorch net over a :class:`FaceDataset`, with AdamW and a learning rate that rises and falls.
+    """A skorch net over a :class:`FaceDataset`, with AdamW and a rising, then falling rate.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def train(
 
 
 def _discard(*_: Any) -> None:
-    """Where EarlyStopping reports to: ``verbose=0`` is silent, and otherwise the bar says enough."""
+    """Where EarlyStopping reports to: the progress bar says enough."""
 
 
 def split_rows(

@@ -272,7 +272,8 @@ def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None)
                 f"type: continuous. Expected classes; cut continuous values into groups first "
                 f"(pandas.cut)."
             )
-        minus_one = np.array([not gap and value == -1 for gap, value in zip(missing, plain)])
+        pairs = zip(missing, plain, strict=True)
+        minus_one = np.array([not gap and value == -1 for gap, value in pairs])
         missing = missing | minus_one.astype(bool)
     if missing.all():
         raise InvalidLabelsError(f"Every entry of {name} is missing; expected at least one label.")

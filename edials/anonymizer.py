@@ -96,7 +96,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
     autoencoder : AdversarialAutoencoder, optional
         Cloned and fitted, unless wrapped in a FrozenEstimator. None takes the default.
     identity_classifier : classifier, optional
-        As above; with ``fit``, ``predict``, ``classes_`` and optionally ``predict_proba``, ``embed``.
+        As above; with ``fit``, ``predict``, ``classes_``; optionally ``predict_proba``, ``embed``.
     attribute_classifier : AttributeClassifier, optional
         As above; predicts the attributes of an image at transform.
     explainer : {"gradient", "deep", "permutation"} or one of shap's classes, default="gradient"
@@ -384,7 +384,9 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             results = Parallel(n_jobs=self.n_jobs)(
                 delayed(self._anonymize_batch)(to_uint8(chunk)) for chunk in chunks
             )
-        pictures, steps, scores, verdicts = (np.concatenate(part) for part in zip(*results))
+        pictures, steps, scores, verdicts = (
+            np.concatenate(part) for part in zip(*results, strict=True)
+        )
         return pictures, steps, scores, verdicts, image_format
 
     def _anonymize_batch(

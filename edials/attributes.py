@@ -210,7 +210,9 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         targets = encode_attributes(_as_column(y), len(codes))
         assert targets is not None
         scores = []
-        for column, (name, true) in enumerate(zip(self.attribute_names_, targets.codes.T)):
+        for column, (name, true) in enumerate(
+            zip(self.attribute_names_, targets.codes.T, strict=True)
+        ):
             known = true >= 0
             labels = list(targets.classes.values())[column][true[known]]
             predicted = self.classes_per_attribute_[name][codes[known, column]]
@@ -233,6 +235,8 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
                 "requires y to be passed, but the target y is None: give the labels to learn."
             )
         targets = encode_attributes(_as_column(y), n_samples)
+        if targets is None:
+            raise InvalidLabelsError("y has no columns; expected at least one.")
         lonely = [name for name, classes in targets.classes.items() if len(classes) < 2]
         if lonely:
             raise InvalidLabelsError(

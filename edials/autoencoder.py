@@ -53,8 +53,8 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
     latent_dim : int, optional
         Number of latent features; None takes the preset's (48, 512 or 768).
     module : callable, optional
-        Own network: called as ``module(image_shape=..., width=..., latent_dim=..., n_outputs=...)``,
-        returns an nn.Module with ``encoder``, ``decoder``, ``discriminator`` and
+        Own network: called as ``module(image_shape=..., width=..., latent_dim=...,
+        n_outputs=...)``, returns an nn.Module with ``encoder``, ``decoder``, ``discriminator`` and
         ``attribute_head`` (may be None).
     reconstruction_weight : float, default=10.0
     perceptual_weight : float, default=0.2
@@ -342,6 +342,7 @@ class _AdversarialNet(FaceNet):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The encoder's and decoder's loss, and the latents it was computed on."""
         module, terms = self.module_, self.terms
+        assert terms is not None
         latents = module.encoder(images)
         reconstructed = module.decoder(latents)
         reconstruction = functional.mse_loss(reconstructed, images)

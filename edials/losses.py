@@ -54,7 +54,7 @@ def structural_similarity(
 
 
 def perceptual_loss(reconstructed: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Structural dissimilarity, 1 - SSIM, averaged over pictures: a perceptual loss without weights.
+    """Structural dissimilarity, 1 - SSIM, averaged: a perceptual loss without weights.
 
     References
     ----------

@@ -163,7 +163,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             len(images), self.validation_fraction, seeds["split"], groups=codes
         )
         if sample_weight is None:
-            weights = np.bincount(codes)[codes] ** -float(self.balance)
+            weights = (np.bincount(codes)[codes] ** -float(self.balance)).astype(np.float64)
         else:
             weights = np.asarray(sample_weight, dtype=np.float64)
         self.image_shape_ = images.shape[1:]
@@ -285,7 +285,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             )
         if self.warm_start and hasattr(self, "module_"):
             backbone = self.module_.backbone.state_dict()
-            module.backbone.load_state_dict(backbone)
+            module.get_submodule("backbone").load_state_dict(backbone)
         return module
 
     def _directions(self) -> NDArray[np.float32] | None:

@@ -143,7 +143,9 @@ def _load_mtf(path: Path, size: int, quick: bool) -> BenchmarkData:
     for person in main:
         rows = generator.permutation(np.flatnonzero(faces.identity == person))
         cuts = np.round(np.array([0.6, 0.75]) * len(rows)).astype(int)
-        for name, chosen in zip(("enrol", "validation", "probe"), np.split(rows, cuts)):
+        for name, chosen in zip(
+            ("enrol", "validation", "probe"), np.split(rows, cuts), strict=True
+        ):
             part[chosen] = name
     nobody = faces.take(np.array([], dtype=int))
     return BenchmarkData(
@@ -157,7 +159,7 @@ def _load_mtf(path: Path, size: int, quick: bool) -> BenchmarkData:
 
 
 class Judge:
-    """Attribute models trained on other people's clear images; ages in years are cut into groups."""
+    """Attribute models trained on other people's clear images; years are cut into groups."""
 
     def __init__(self, classifier: AttributeClassifier, cuts: tuple[int, int] | None):
         self.classifier, self.cuts = classifier, cuts
