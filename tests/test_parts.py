@@ -1,0 +1,142 @@
+"""The networks, their trainers, and the order of the rooms."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+import edials
+from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
+from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
+from edials.identity_basis import fit_identity_basis
+from edials.images import ImageReader, write_image
+from edials.losses import structural_similarity
+from edials.networks import AutoencoderNetwork, Recogniser
+from edials.perturbation import choose, fit_prior
+
+ROOMS = [
+    *("exceptions", "_random", "_validation", "images", "datasets", "_targets", "networks"),
+    *("losses", "_training", "autoencoder", "recognizer", "attributes", "attribution"),
+    *("identity_basis", "perturbation", "certification", "anonymizer"),
+]
+
+
+def test_imports_run_one_way():
+    folder = Path(edials.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert files <= set(ROOMS), "a new room needs its place in the order"
+    for room in files:
+        for node in ast.walk(ast.parse((folder / f"{room}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+                needed = node.module.split(".")[0]
+                assert ROOMS.index(needed) < ROOMS.index(room), f"{room} imports {needed}"
+
+
+def test_no_device_is_named():
+    for path in Path(edials.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("cuda", "cpu"):
+                assert node.func.attr == "cpu", path
+
+
+def test_networks_follow_their_device():
+    with torch.device("meta"):
+        network = AutoencoderNetwork((32, 32, 3), 8, 16, 4)
+        recogniser = Recogniser((32, 32, 3), 5, 8, 16)
+        images = torch.empty(4, 3, 32, 32)
+    cosines = recogniser(network(images))
+    cosines.sum().backward()
+    assert cosines.shape == (4, 5)
+    assert network.encoder.linear.weight.grad.is_meta
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (48, 64, 3), (128, 128, 3)])
+def test_any_multiple_of_16(shape):
+    network = AutoencoderNetwork(shape, 8, 16)
+    assert network(torch.rand(2, 3, *shape[:2])).shape == (2, 3, *shape[:2])
+
+
+def test_autoencoder(faces):
+    model = AdversarialAutoencoder("tiny", max_epochs=3, random_state=0)
+    model.fit(faces.images, faces.attributes)
+    assert model.score(faces.images) > 18
+    assert abs(model.encode(faces.images).mean()) < 0.5
+    again = clone(model).fit(faces.images, faces.attributes)
+    np.testing.assert_array_equal(again.encode(faces.images), model.encode(faces.images))
+    with pytest.raises(ValueError, match="expected \\(n_samples, 48\\)"):
+        model.decode(np.zeros((2, 3)))
+    assert model.transform(faces.images[:2]).shape == (2, 48)
+    with pytest.raises(ValueError, match="size='huge'"):
+        AdversarialAutoencoder("huge").fit(faces.images)
+
+
+def test_recogniser_knows_people_and_enrols_new_ones(faces):
+    turn = np.arange(100) % 10 < 7
+    model = IdentityClassifier("tiny", max_epochs=40, patience=99, random_state=0)
+    model.fit(faces.images[turn], faces.identity[turn])
+    assert model.score(faces.images[~turn], faces.identity[~turn]) > 0.5
+    norms = np.linalg.norm(model.embed(faces.images[:5]), axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-5)
+    np.testing.assert_allclose(model.predict_proba(faces.images[:5]).sum(axis=1), 1)
+    assert model.threshold(0.001) >= model.threshold(0.1)
+    model.enrol(faces.images[:20], faces.identity[:20])
+    assert len(model.classes_) == 2
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        model.threshold(2)
+    with pytest.raises(InvalidLabelsError, match="at least two people"):
+        clone(model).fit(faces.images[:5], np.zeros(5, int))
+
+
+def test_attribute_classifier(faces):
+    model = AttributeClassifier("tiny", max_epochs=2, random_state=0)
+    model.fit(faces.images, faces.attributes["gender"].to_numpy())
+    assert model.predict_proba(faces.images[:3]).shape == (3, 2)
+    assert set(model.predict(faces.images)) <= set(model.classes_)
+    assert 0 <= model.score(faces.images, faces.attributes["gender"]) <= 1
+    with pytest.raises(InvalidLabelsError, match="continuous"):
+        model.fit(faces.images, np.linspace(0, 1, 100))
+    with pytest.raises(InvalidLabelsError, match="at least two classes"):
+        model.fit(faces.images, np.zeros(100, int))
+
+
+def test_structural_similarity_limits():
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(structural_similarity(images, images), torch.ones(3))
+    assert structural_similarity(images, 1 - images).max() < 0
+
+
+def test_basis_finds_the_direction_that_tells_people_apart():
+    generator = np.random.default_rng(0)
+    people = np.repeat(np.arange(20), 8)
+    latents = generator.standard_normal((160, 6))
+    latents[:, 2] += 5 * generator.standard_normal(20)[people]
+    basis = fit_identity_basis(latents, people)
+    assert np.abs(basis.forward[:, 0]).argmax() == 2
+    rows = torch.from_numpy(latents.astype(np.float32))
+    torch.testing.assert_close(basis.unrotate(basis.rotate(rows)), rows, atol=1e-3, rtol=1e-3)
+
+
+def test_prior_has_the_moments_of_the_data():
+    generator = np.random.default_rng(0)
+    codes = generator.integers(2, size=(4000, 1))
+    rows = generator.standard_normal((4000, 3)) * [1, 2, 3] + codes * [0, 0, 4]
+    prior = fit_prior(rows, codes, [2], np.ones(4000), consistency=0.0)
+    noise = torch.from_numpy(generator.standard_normal((4000, 3)).astype(np.float32))
+    draws = prior.draw(np.ones((4000, 1), int), noise).numpy()
+    np.testing.assert_allclose(draws.mean(0), [0, 0, 4], atol=0.3)
+    np.testing.assert_allclose(draws.std(0), [1, 2, 3], rtol=0.1)
+    assert choose(np.arange(10), 0.3).nonzero()[0].tolist() == [7, 8, 9]
+
+
+def test_files(faces, tmp_path):
+    path = write_image(faces.images[0], tmp_path)
+    images = ImageReader(size=32).fit([path]).transform([path])
+    np.testing.assert_array_equal(images[0], faces.images[0])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(UnreadableImageError, match=r"bad\.png"):
+        ImageReader().transform([path, tmp_path / "bad.png"])
+    with pytest.raises(InvalidImageError, match="size=0"):
+        ImageReader(size=0).fit([])
