@@ -1,12 +1,15 @@
 """SHAP of the identity decision over the latent features: what gives a person away.
 
 Every explainer has shap's own interface: built on a score and a background, called on latents,
-returns a ``shap.Explanation``.
+returns a ``shap.Explanation``. A score takes latents (m, d) and the explained row each of them
+belongs to (m,), and returns (m,).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,24 +18,58 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
+from torch.nn import functional
 
-from ._random import stage_seeds
+from ._random import forked_torch, stage_seeds
+from ._validation import resolve_device
 
 with warnings.catch_warnings():
-    # shap 0.51 colours a map by a method that matplotlib 3.11 announces to deprecate.
-    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    # shap 0.51 colours its maps by a call that matplotlib 3.11 means to retire; may go when shap
+    # uses Colormap.with_extremes.
+    warnings.filterwarnings("ignore", "The set_(bad|over|under|extremes) function will be depre")
     import shap
 
+# Linear modules that shap does not list: the plain gradient it falls back to is exact for them.
+_LINEAR_MODULES = "Unflatten|Upsample|UpsamplingNearest2d|UpsamplingBilinear2d|PixelShuffle"
 
-class IdentityScore:
+
+class _Score:
+    """What the two scores share: ``outputs`` looks at latents, ``compare`` at whose they are."""
+
+    def __init__(
+        self,
+        decoder: Callable[[torch.Tensor], torch.Tensor],
+        reader: Callable[[torch.Tensor], torch.Tensor],
+    ):
+        self.decoder, self.reader = decoder, reader
+
+    def outputs(self, latents: torch.Tensor) -> torch.Tensor:
+        """What the recogniser says of the decoded latents; needs no knowledge of the row."""
+        return self.reader(self.decoder(latents))
+
+    def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def __call__(self, latents: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Score latents (m, n_features) that belong to explained rows (m,); shape (m,)."""
+        return self.compare(self.outputs(latents), rows)
+
+    def for_row(self, row: int) -> nn.Module:
+        """A module latents (m, n_features) -> (m, 1) for one row, as shap's explainers take it."""
+        return _OneRow(self, row)
+
+
+class IdentityScore(_Score):
     """Log-odds that the decoded picture shows one of the people a row might be.
+
+    ``logsumexp(logits of the candidates) - logsumexp(logits of all others)``
 
     Parameters
     ----------
     decoder : callable Tensor (m, n_features) -> Tensor (m, 3, height, width)
     logits : callable Tensor (m, 3, height, width) -> Tensor (m, n_people)
     candidates : Tensor of shape (n, n_candidates), dtype int64
-        The people that each explained row might be.
+        The people that each explained row might be; fewer than all.
     """
 
     def __init__(
@@ -41,18 +78,42 @@ class IdentityScore:
         logits: Callable[[torch.Tensor], torch.Tensor],
         candidates: torch.Tensor,
     ):
-        self.decoder, self.logits, self.candidates = decoder, logits, candidates
+        super().__init__(decoder, logits)
+        self.logits, self.candidates = logits, candidates
 
-    def __call__(self, latents: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Score latents (m, n_features) that belong to explained rows (m,); shape (m,)."""
-        logits = self.logits(self.decoder(latents))
-        people = self.candidates.to(logits.device)[rows.to(logits.device)]
-        others = logits.scatter(1, people, -torch.inf)
-        return torch.logsumexp(logits.gather(1, people), 1) - torch.logsumexp(others, 1)
+    def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Log-odds (m,) from the logits (m, n_people)."""
+        people = self.candidates.to(outputs.device)[rows.to(outputs.device)]
+        # A mask and not gather: a candidate that is named twice counts once.
+        chosen = torch.zeros_like(outputs, dtype=torch.bool).scatter(1, people, True)
+        own = torch.logsumexp(outputs.masked_fill(~chosen, -torch.inf), 1)
+        return own - torch.logsumexp(outputs.masked_fill(chosen, -torch.inf), 1)
 
-    def for_row(self, row: int) -> nn.Module:
-        """A module latents (m, n_features) -> (m, 1) for one row, as shap's explainers take it."""
-        return _OneRow(self, row)
+
+class SimilarityScore(_Score):
+    """Cosine between the decoded picture's embedding and a reference of the row's own.
+
+    Parameters
+    ----------
+    decoder : callable Tensor (m, n_features) -> Tensor (m, 3, height, width)
+    embed : callable Tensor (m, 3, height, width) -> Tensor (m, embedding_dim)
+        For DeepExplainer one that uses each module once, so without a mirrored copy.
+    references : Tensor of shape (n, embedding_dim)
+    """
+
+    def __init__(
+        self,
+        decoder: Callable[[torch.Tensor], torch.Tensor],
+        embed: Callable[[torch.Tensor], torch.Tensor],
+        references: torch.Tensor,
+    ):
+        super().__init__(decoder, embed)
+        self.embed, self.references = embed, references
+
+    def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Cosines (m,) from the embeddings (m, embedding_dim)."""
+        references = self.references.to(outputs)
+        return functional.cosine_similarity(outputs, references[rows.to(outputs.device)], dim=1)
 
 
 class _OneRow(nn.Module):
@@ -60,19 +121,112 @@ class _OneRow(nn.Module):
         super().__init__()
         self.score, self.row = score, row
         # Registered, so that explainers which hook modules find those inside the score.
-        parts = (getattr(score, "decoder", None), getattr(score, "logits", None))
-        self.parts = nn.ModuleList([part for part in parts if isinstance(part, nn.Module)])
+        self.parts = nn.ModuleList([] if isinstance(score, nn.Module) else _modules_of(score))
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         rows = torch.full((len(latents),), self.row, device=latents.device)
         return self.score(latents, rows).unsqueeze(1)
 
 
-class ExpectedGradients:
+class _Explainer:
+    """Settings and checks that all explainers share; a row's background is that of its group."""
+
+    def __init__(
+        self,
+        score: Any,
+        background: ArrayLike,
+        *,
+        groups: ArrayLike | None = None,
+        background_groups: ArrayLike | None = None,
+        batch_size: int = 256,
+        random_state: Any = None,
+        feature_names: list[str] | None = None,
+        device: torch.device | str | None = None,
+    ):
+        self.score, self.batch_size = score, batch_size
+        self.background = _array(background)
+        self.groups, self.background_groups = groups, background_groups
+        self.random_state, self.feature_names = random_state, feature_names
+        self.device = _device_of(score) if device is None else resolve_device(device)
+
+    def __call__(self, latents: ArrayLike) -> shap.Explanation:
+        """Explain latents.
+
+        Parameters
+        ----------
+        latents : array-like or Tensor of shape (n, d)
+
+        Returns
+        -------
+        shap.Explanation
+            Values of shape (n, d); base values of shape (n,), the mean score of each row's
+            background.
+        """
+        data = _array(latents)
+        if data.ndim != 2 or self.background.shape[1:] != data.shape[1:] or not data.size:
+            raise ValueError(
+                f"latents have shape {data.shape}, the background {self.background.shape}; "
+                f"expected (n, d) and (n_background, d), with at least one row."
+            )
+        members = self._members(len(data))
+        seed = stage_seeds(self.random_state, "samples")["samples"]
+        with _evaluating(self.score):
+            values, base_values = self._explain(data, members, seed)
+        names = self.feature_names or [f"latent {feature}" for feature in range(data.shape[1])]
+        return shap.Explanation(
+            values=values, base_values=base_values, data=data, feature_names=list(names)
+        )
+
+    def _members(self, n: int) -> list[NDArray[np.int64]]:
+        """Background rows of every explained row."""
+        everyone = np.arange(len(self.background))
+        if self.groups is None or self.background_groups is None:
+            if self.groups is not None or self.background_groups is not None:
+                raise ValueError("groups and background_groups are given together or not at all.")
+            return [everyone] * n
+        own, theirs = np.asarray(self.groups), np.asarray(self.background_groups)
+        if own.shape != (n,) or theirs.shape != everyone.shape:
+            raise ValueError(
+                f"groups have shape {own.shape}, background_groups {theirs.shape}; "
+                f"expected ({n},) and {everyone.shape}."
+            )
+        rows = {group: np.flatnonzero(theirs == group) for group in set(own.tolist())}
+        return [rows[group] if len(rows[group]) else everyone for group in own.tolist()]
+
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        raise NotImplementedError
+
+    def _evaluate(self, latents: NDArray, rows: NDArray) -> NDArray[np.float64]:
+        return _scores(self.score, latents, rows, self.device, self.batch_size)
+
+    def _base_values(self, members: list[NDArray]) -> NDArray[np.float64]:
+        """Mean score of each row's background, decoding the background once where possible."""
+        if not isinstance(self.score, _Score):
+            return np.array(
+                [
+                    self._evaluate(self.background[own], np.full(len(own), row)).mean()
+                    for row, own in enumerate(members)
+                ]
+            )
+        with torch.no_grad():
+            batches = torch.from_numpy(self.background).split(self.batch_size)
+            outputs = torch.cat([self.score.outputs(part.to(self.device)) for part in batches])
+            means = []
+            for row, own in enumerate(members):
+                rows = torch.full((len(own),), row, device=outputs.device)
+                said = outputs[torch.from_numpy(own).to(outputs.device)]
+                means.append(float(self.score.compare(said, rows).double().mean()))
+        return np.array(means)
+
+
+class ExpectedGradients(_Explainer):
     """Expected gradients (Erion et al. 2021), batched over images and samples.
 
     ``phi = mean over samples of (z - b) * d score / d z at b + alpha (z - b)`` with a background
-    row ``b`` drawn for every image and sample, and alpha stratified over [0, 1].
+    row ``b`` drawn for every image and sample, and alpha stratified over [0, 1]. shap's
+    GradientExplainer estimates the same image by image, with alpha drawn freely.
 
     Parameters
     ----------
@@ -87,6 +241,8 @@ class ExpectedGradients:
     batch_size : int, default=256
     random_state : int, RandomState instance or None
     feature_names : list of str, optional
+    device : torch.device or str, optional
+        By default, that of the score's parameters.
 
     References
     ----------
@@ -94,132 +250,159 @@ class ExpectedGradients:
     models with axiomatic attribution priors and expected gradients", eq. 3.
     """
 
-    def __init__(
-        self,
-        score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-        background: ArrayLike,
-        *,
-        n_samples: int = 50,
-        groups: ArrayLike | None = None,
-        background_groups: ArrayLike | None = None,
-        batch_size: int = 256,
-        random_state: Any = None,
-        feature_names: list[str] | None = None,
-        device: torch.device | str = "cpu",
-    ):
-        self.score, self.n_samples, self.batch_size = score, n_samples, batch_size
-        self.background = np.asarray(background, dtype=np.float32)
-        self.groups, self.background_groups = groups, background_groups
-        self.random_state, self.feature_names, self.device = random_state, feature_names, device
+    def __init__(self, score: Any, background: ArrayLike, *, n_samples: int = 50, **settings: Any):
+        super().__init__(score, background, **settings)
+        self.n_samples = n_samples
 
-    def __call__(self, latents: ArrayLike) -> shap.Explanation:
-        """Explain latents of shape (n, d)."""
-        data = np.asarray(latents, dtype=np.float32)
-        generator = np.random.default_rng(stage_seeds(self.random_state, "samples")["samples"])
-        picks = self._background_rows(len(data), generator)
-        jitter = generator.random((len(data), self.n_samples))
-        alphas = ((np.arange(self.n_samples) + jitter) / self.n_samples).astype(np.float32)
-
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # All random numbers first, so that the batch size does not matter.
+        generator = np.random.default_rng(seed)
+        uniform, jitter = generator.random((2, len(data), self.n_samples))
+        picks = np.stack(
+            [own[(draw * len(own)).astype(int)] for own, draw in zip(members, uniform, strict=True)]
+        ).ravel()
+        alphas = ((np.arange(self.n_samples) + jitter) / self.n_samples).astype(np.float32).ravel()
         rows = np.repeat(np.arange(len(data)), self.n_samples)
-        values = np.zeros_like(data)
+
+        values = np.zeros(data.shape)
         for start in range(0, len(rows), self.batch_size):
             part = slice(start, start + self.batch_size)
-            row = rows[part]
-            base = torch.from_numpy(self.background[picks.ravel()[part]]).to(self.device)
-            here = torch.from_numpy(data[row]).to(self.device)
-            alpha = torch.from_numpy(alphas.ravel()[part, None]).to(self.device)
-            between = torch.lerp(base, here, alpha).requires_grad_()
-            total = self.score(between, torch.from_numpy(row).to(self.device)).sum()
-            (gradient,) = torch.autograd.grad(total, between)
-            np.add.at(values, row, ((here - base) * gradient).detach().cpu().numpy())
-        values /= self.n_samples
-        base_values = _scores(self.score, self.background[picks[:, 0]], self.device)
-        if self.groups is None:
-            everything = np.zeros(len(self.background), dtype=np.int64)
-            base_values = np.array(
-                [
-                    _scores(self.score, self.background, self.device, everything + row).mean()
-                    for row in range(len(data))
-                ]
-            )
-        return _explanation(values, base_values, data, self.feature_names)
-
-    def _background_rows(self, n: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        picks = generator.integers(len(self.background), size=(n, self.n_samples))
-        if self.groups is None or self.background_groups is None:
-            return picks
-        own, theirs = np.asarray(self.groups), np.asarray(self.background_groups)
-        for group in np.unique(own):
-            members = np.flatnonzero(theirs == group)
-            if len(members):
-                picks[own == group] = members[picks[own == group] % len(members)]
-        return picks
+            pieces = (self.background[picks[part]], data[rows[part]], alphas[part], rows[part])
+            base, here, alpha, row = (torch.from_numpy(p).to(self.device) for p in pieces)
+            products = path_gradients(self.score, base, here, alpha, row)
+            np.add.at(values, rows[part], products.double().cpu().numpy())
+        return values / self.n_samples, self._base_values(members)
 
 
-class DeepExplainer:
-    """shap's DeepExplainer (DeepLIFT), one output at a time.
+class DeepExplainer(_Explainer):
+    """shap's DeepExplainer (DeepLIFT), one output per row.
 
-    Exact on convolutions, batch normalisation and ReLU; the normalised embedding and the log-odds
-    are not attributed exactly, so :func:`completeness_error` is to be read beside the values.
+    Exact on convolutions, batch normalisation and ReLU modules that are used once. The normalised
+    embedding, the log-odds and the cosine are not attributed exactly: read
+    :func:`completeness_error` beside the values. Networks with layer or group normalisation, or
+    with activations used twice or in place, are refused by shap.
 
     Parameters
     ----------
-    score : score with ``for_row``
+    score : IdentityScore, SimilarityScore or any score with ``for_row``
     background : array-like of shape (n_background, d)
+    groups, background_groups, batch_size, random_state, feature_names, device
+        As for :class:`ExpectedGradients`.
+
+    Raises
+    ------
+    ValueError
+        When called, if no network is found in the score: its activations could not be hooked.
     """
 
-    def __init__(self, score: Any, background: ArrayLike, **settings: Any):
-        self.score, self.settings = score, settings
-        self.background = np.asarray(background, dtype=np.float32)
+    _kind: Any = shap.DeepExplainer
 
-    def __call__(self, latents: ArrayLike) -> shap.Explanation:
-        """Explain latents of shape (n, d), row by row as shap's explainer must."""
-        return _row_by_row(shap.DeepExplainer, self.score, self.background, latents, self.settings)
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self._kind is shap.DeepExplainer and not _modules_of(self.score):
+            raise ValueError(
+                "No nn.Module was found in the score, so shap.DeepExplainer would silently return "
+                "plain gradients; pass modules or their methods, or use explainer='gradient'."
+            )
+        values = np.zeros(data.shape)
+        behind = torch.from_numpy(self.background).to(self.device)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=rf"unrecognized nn.Module: ({_LINEAR_MODULES})$"
+            )
+            for row, own in enumerate(members):
+                with _global_state_kept((seed + row) % 2**31), torch.enable_grad():
+                    built = self._kind(self.score.for_row(row), behind[torch.from_numpy(own)])
+                    latent = torch.from_numpy(data[row : row + 1]).to(self.device)
+                    values[row] = _call_shap(built, latent).reshape(data.shape[1])
+        return values, self._base_values(members)
 
 
-class PermutationExplainer:
+class _ForeignExplainer(DeepExplainer):
+    """Somebody's own explainer: ``kind(module, background Tensor)`` is built for every row."""
+
+    def __init__(self, kind: Any, score: Any, background: ArrayLike, **settings: Any):
+        super().__init__(score, background, **settings)
+        self._kind = kind
+
+
+class PermutationExplainer(_Explainer):
     """shap's PermutationExplainer over groups of latent features, for scores without gradients.
 
     Parameters
     ----------
-    score : callable (latents, rows) -> Tensor
+    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
     background : array-like of shape (n_background, d)
     n_groups : int, default=16
         Contiguous blocks of features; a block's value is spread evenly over its features.
+    n_permutations : int, default=5
+        Orders of the blocks, each run forwards and backwards.
+    n_background : int, default=50
+        A row with a larger background gets that many rows of it, drawn at random. An image costs
+        about ``2 * n_groups * n_permutations * n_background`` scores.
+    groups, background_groups, batch_size, random_state, feature_names, device
+        As for :class:`ExpectedGradients`.
     """
 
-    def __init__(self, score: Any, background: ArrayLike, *, n_groups: int = 16, **settings: Any):
-        self.score, self.n_groups, self.settings = score, n_groups, settings
-        self.background = np.asarray(background, dtype=np.float32)
+    def __init__(
+        self,
+        score: Any,
+        background: ArrayLike,
+        *,
+        n_groups: int = 16,
+        n_permutations: int = 5,
+        n_background: int = 50,
+        **settings: Any,
+    ):
+        super().__init__(score, background, **settings)
+        self.n_groups, self.n_permutations = n_groups, n_permutations
+        self.n_background = n_background
 
-    def __call__(self, latents: ArrayLike) -> shap.Explanation:
-        """Explain latents of shape (n, d)."""
-        data = np.asarray(latents, dtype=np.float32)
-        device = self.settings.get("device", "cpu")
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         blocks = np.array_split(np.arange(data.shape[1]), min(self.n_groups, data.shape[1]))
-        values, bases = np.zeros_like(data), np.zeros(len(data))
-        seed = stage_seeds(self.settings.get("random_state"), "permutations")["permutations"]
-        mean = self.background.mean(axis=0)
-        for row, latent in enumerate(data):
+        block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+        generator = np.random.default_rng(seed)
+        values, base_values = np.zeros(data.shape), np.zeros(len(data))
+        for row, own in enumerate(members):
+            own = np.sort(generator.permutation(own)[: self.n_background])
+            by_block, base_values[row] = self._one_row(row, data[row], own, block_of, seed)
+            values[row] = (by_block / np.bincount(block_of))[block_of]
+        return values, base_values
 
-            def value_of(switches: NDArray, row: int = row, latent: NDArray = latent) -> NDArray:
-                mixed = np.repeat(mean[None], len(switches), axis=0)
-                for column, block in enumerate(blocks):
-                    on = switches[:, [column]] > 0.5
-                    mixed[:, block] = np.where(on, latent[block], mean[block])
-                return _scores(self.score, mixed, device, np.full(len(mixed), row))
+    def _one_row(
+        self, row: int, latent: NDArray, own: NDArray, block_of: NDArray, seed: int
+    ) -> tuple[NDArray[np.float64], float]:
+        # shap sees one column per block: the number of the row it is taken from, the last being
+        # the explained one. So its masker mixes blocks, and no background value can equal ours.
+        source = np.vstack([self.background[own], latent])
+        n_blocks, here = int(block_of[-1]) + 1, len(own)
+        numbers = np.repeat(np.arange(here, dtype=float)[:, None], n_blocks, axis=1)
 
-            with _numpy_state_kept():
-                explainer = shap.PermutationExplainer(
-                    value_of, np.zeros((1, len(blocks))), seed=seed
-                )
-                explained = explainer(
-                    np.ones((1, len(blocks))), max_evals=10 * len(blocks) + 10, silent=True
-                )
-            for column, block in enumerate(blocks):
-                values[row, block] = explained.values[0, column] / len(block)
-            bases[row] = float(np.ravel(explained.base_values)[0])
-        return _explanation(values, bases, data, self.settings.get("feature_names"))
+        def value_of(mixed: NDArray) -> NDArray[np.float64]:
+            latents = source[mixed.astype(int)[:, block_of], np.arange(source.shape[1])]
+            return self._evaluate(latents, np.full(len(latents), row))
+
+        with _global_state_kept((seed + row) % 2**31):
+            masker = shap.maskers.Independent(numbers, max_samples=len(numbers))
+            explainer = shap.PermutationExplainer(value_of, masker, seed=(seed + row) % 2**31)
+            explained = explainer(
+                np.full((1, n_blocks), float(here)),
+                max_evals=self.n_permutations * (2 * n_blocks + 1),
+                silent=True,
+            )
+        return explained.values[0], float(np.ravel(explained.base_values)[0])
+
+
+_EXPLAINERS: dict[str, type[_Explainer]] = {
+    "gradient": ExpectedGradients,
+    "deep": DeepExplainer,
+    "permutation": PermutationExplainer,
+}
 
 
 def make_explainer(
@@ -230,6 +413,8 @@ def make_explainer(
     Parameters
     ----------
     explainer : {"gradient", "deep", "permutation"} or callable (module, background Tensor)
+        A callable is built anew for every row and given a module latents (m, d) -> (m, 1); the
+        result's ``shap_values``, or else its call, must give d values.
     score : score with ``for_row``
     background : array-like of shape (n_background, d)
     **settings
@@ -238,29 +423,52 @@ def make_explainer(
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If the name is unknown, or an explainer comes already built on another model.
     """
-    named: dict[str, Any] = {
-        "gradient": ExpectedGradients,
-        "deep": DeepExplainer,
-        "permutation": PermutationExplainer,
-    }
-    if isinstance(explainer, str) and explainer in named:
-        return named[explainer](score, background, **settings)
-    if callable(explainer):
-        rows = np.asarray(background, dtype=np.float32)
-        return lambda latents: _row_by_row(explainer, score, rows, latents, settings)
+    kind = _EXPLAINERS.get(explainer) if isinstance(explainer, str) else explainer
+    if isinstance(kind, type) and issubclass(kind, _Explainer):
+        return kind(score, background, **settings)
+    if callable(kind) and not isinstance(kind, shap.Explainer):
+        return _ForeignExplainer(kind, score, background, **settings)
     raise ValueError(
-        f"explainer={explainer!r}; expected one of {sorted(named)}, or a class of shap's such as "
-        f"shap.GradientExplainer."
+        f"explainer={explainer!r}; expected one of {sorted(_EXPLAINERS)}, or a class of shap's "
+        f"such as shap.GradientExplainer, not yet built on a model."
     )
+
+
+def path_gradients(
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    base: torch.Tensor,
+    here: torch.Tensor,
+    alpha: torch.Tensor,
+    rows: torch.Tensor,
+) -> torch.Tensor:
+    """Expected gradients' summand: ``(z - b) * d score / d z`` at ``b + alpha (z - b)``.
+
+    Parameters
+    ----------
+    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
+    base, here : Tensors of shape (m, d)
+        The background b and the explained latents z.
+    alpha, rows : Tensors of shape (m,)
+
+    Returns
+    -------
+    Tensor of shape (m, d)
+    """
+    with torch.enable_grad():
+        between = torch.lerp(base, here, alpha[:, None]).detach().requires_grad_()
+        # The rows do not mix, so the gradient of the sum is every row's own gradient.
+        (gradient,) = torch.autograd.grad(score(between, rows).sum(), between)
+    return (here - base) * gradient
 
 
 def completeness_error(explanation: shap.Explanation, score: Any) -> NDArray[np.float64]:
     """How far each row's values are from adding up: |sum(phi) - (score(z) - base)|, shape (n,)."""
-    data = np.asarray(explanation.data, dtype=np.float32)
-    reached = _scores(score, data, "cpu") - explanation.base_values
-    return np.abs(explanation.values.sum(axis=1) - reached)
+    data = _array(explanation.data)
+    with _evaluating(score):
+        reached = _scores(score, data, np.arange(len(data)), _device_of(score))
+    return np.abs(explanation.values.sum(axis=1) - (reached - explanation.base_values))
 
 
 def mean_absolute(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:
@@ -282,55 +490,86 @@ def mean_absolute(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:
 
 
 def _scores(
-    score: Any, latents: NDArray, device: torch.device | str, rows: NDArray | None = None
+    score: Any, latents: NDArray, rows: NDArray, device: torch.device, batch_size: int = 256
 ) -> NDArray[np.float64]:
-    rows = np.arange(len(latents)) if rows is None else rows
     parts = []
     with torch.no_grad():
-        for start in range(0, len(latents), 256):
-            part = slice(start, start + 256)
-            batch = torch.from_numpy(np.ascontiguousarray(latents[part], np.float32)).to(device)
+        for start in range(0, len(latents), batch_size):
+            part = slice(start, start + batch_size)
+            batch = torch.from_numpy(latents[part]).to(device)
             parts.append(score(batch, torch.from_numpy(rows[part]).to(device)).cpu().double())
     return torch.cat(parts).numpy()
 
 
-def _row_by_row(
-    explainer: Any, score: Any, background: NDArray, latents: ArrayLike, settings: dict[str, Any]
-) -> shap.Explanation:
-    device = settings.get("device", "cpu")
-    data = np.asarray(latents, dtype=np.float32)
-    behind = torch.from_numpy(background).to(device)
-    values, bases = np.zeros_like(data), np.zeros(len(data))
-    with _numpy_state_kept(), warnings.catch_warnings():
-        # Unflatten and the like are linear, so the plain gradient that shap falls back to is exact.
-        warnings.filterwarnings("ignore", message="unrecognized nn.Module")
-        for row in range(len(data)):
-            module = score.for_row(row).eval()
-            built = explainer(module, behind)
-            extra = {"check_additivity": False} if explainer is shap.DeepExplainer else {}
-            latent = torch.from_numpy(data[row : row + 1]).to(device)
-            values[row] = np.asarray(built.shap_values(latent, **extra)).reshape(-1)
-            bases[row] = _scores(score, background, device, np.full(len(background), row)).mean()
-    return _explanation(values, bases, data, settings.get("feature_names"))
+def _call_shap(built: Any, latent: torch.Tensor) -> NDArray[np.float64]:
+    """A shap explainer's values, by its ``shap_values`` if it has them and else by calling it."""
+    if not hasattr(built, "shap_values"):
+        found = built(latent)
+        return np.asarray(getattr(found, "values", found), dtype=np.float64)
+    # What is not attributed exactly is measured by completeness_error instead of refused.
+    extra = {"check_additivity": False} if isinstance(built, shap.DeepExplainer) else {}
+    return np.asarray(built.shap_values(latent, **extra), dtype=np.float64)
 
 
-def _explanation(
-    values: NDArray, base_values: NDArray, data: NDArray, names: list[str] | None
-) -> shap.Explanation:
-    names = names or [f"latent {feature}" for feature in range(data.shape[1])]
-    return shap.Explanation(
-        values=values.astype(np.float64),
-        base_values=np.asarray(base_values, dtype=np.float64),
-        data=data,
-        feature_names=names,
-    )
+def _array(rows: Any) -> NDArray[np.float32]:
+    """A C-ordered float32 copy, which torch may share: the caller's array may be read-only."""
+    if isinstance(rows, torch.Tensor):
+        rows = rows.detach().cpu().numpy()
+    return np.array(rows, dtype=np.float32, order="C")
+
+
+def _modules_of(score: Any) -> list[nn.Module]:
+    """The networks a score uses: itself, held as attributes, by methods, partials or closures."""
+    found = {id(module): module for module in _held_modules(score, 3)}
+    inner = {id(m) for outer in found.values() for m in outer.modules() if m is not outer}
+    # A network inside another would be hooked twice.
+    return [module for key, module in found.items() if key not in inner]
+
+
+def _held_modules(part: Any, depth: int) -> Iterator[nn.Module]:
+    if isinstance(part, nn.Module):
+        yield part
+        return
+    held: list[Any] = []
+    if isinstance(part, functools.partial):
+        held = [part.func, *part.args, *part.keywords.values()]
+    elif inspect.ismethod(part):
+        held = [part.__self__]
+    elif inspect.isfunction(part):
+        held = list(inspect.getclosurevars(part).nonlocals.values())
+    elif not isinstance(part, (type, torch.Tensor, np.ndarray)):
+        held = list(getattr(part, "__dict__", {}).values())
+    for one in held if depth else ():
+        yield from _held_modules(one, depth - 1)
+
+
+def _device_of(score: Any) -> torch.device:
+    for module in _modules_of(score):
+        for parameter in module.parameters():
+            return parameter.device
+    return torch.device("cpu")
 
 
 @contextlib.contextmanager
-def _numpy_state_kept() -> Iterator[None]:
-    """shap's explainers reseed NumPy's global generator; give the caller's state back."""
+def _evaluating(score: Any) -> Iterator[None]:
+    """Put a score's networks in evaluation mode, as shap does, and give each its own mode back."""
+    modes = {m: m.training for outer in _modules_of(score) for m in outer.modules()}
+    try:
+        for module in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextlib.contextmanager
+def _global_state_kept(seed: int) -> Iterator[None]:
+    """Seed what shap draws from, NumPy's global generator, and give the caller's state back."""
     state = np.random.get_state()  # noqa: NPY002
     try:
-        yield
+        np.random.seed(seed)  # noqa: NPY002
+        with forked_torch(seed):
+            yield
     finally:
         np.random.set_state(state)  # noqa: NPY002
