@@ -112,7 +112,7 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
     )
     images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
-    contrast, brightness, tint = 1 + uniform(0.25, 1, 1, 1), uniform(0.08, 1, 1, 1), uniform(0.025)
+    contrast, brightness = 1 + uniform(0.25, 1, 1, 1), uniform(0.08, 1, 1, 1)
     tint = uniform(0.025, 3, 1, 1)
     images = (images - 0.5) * contrast.to(images) + 0.5 + (brightness + tint).to(images)
     grey = (torch.rand(n, 1, 1, 1) < 0.1).to(images.device)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import assert_all_finite, check_consistent_length
+from sklearn.utils import assert_all_finite
 
 from .exceptions import InvalidImageError, InvalidLabelsError
 
@@ -343,11 +343,3 @@ def check_attributes(attributes: Any, n_samples: int) -> pd.DataFrame | None:
         values[labels.known] = labels.classes[labels.codes[labels.known]]
         decoded[str(column)] = values
     return pd.DataFrame(decoded, dtype=object)
-
-
-def check_same_length(*arrays: Any) -> None:
-    """Raise InvalidLabelsError unless all arrays that are not None have one length."""
-    try:
-        check_consistent_length(*arrays)
-    except ValueError as error:
-        raise InvalidLabelsError(str(error)) from error

@@ -34,6 +34,7 @@ from .autoencoder import AdversarialAutoencoder
 from .certification import (
     CERTIFIED,
     STRENGTHENED,
+    UNCERTIFIED,
     WITHHELD,
     Panel,
     as_input,
@@ -71,7 +72,8 @@ class AnonymizationResult:
     scores : ndarray of shape (n_samples,)
         Cosine of what was made with its original in the panel's eyes; NaN if it cannot embed.
     verdicts : ndarray of shape (n_samples,)
-        ``"certified"``, ``"strengthened"`` (replaced by its strength-1 version) or ``"withheld"``.
+        ``"certified"``, ``"strengthened"`` (replaced by its strength-1 version), ``"withheld"``
+        or, at strength 0, ``"uncertified"``; the last two are not among ``images``.
     """
 
     images: NDArray
@@ -222,6 +224,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
         self._fit_parts(images, people, kept, seeds)
+        kept = self._in_classifiers_order(kept)
         self._fit_basis_and_prior(images, people, kept)
         self.importance_ = self._explain_people(images, people, seeds["explain"])
         # Last and apart: refitting with None must not repeat the draws of the fit before.
@@ -271,13 +274,31 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         self.identity_classifier_ = recogniser.fit(
             named, people.classes[people.codes[people.known]]
         )
-        self.attribute_classifier_ = None
+        self.attribute_classifier_: Any = None
         self.attribute_names_ = [] if kept is None else list(kept.classes)
         if kept is not None:
             classifier = self.attribute_classifier
             if classifier is None:
                 classifier = AttributeClassifier(random_state=seeds["attributes"], **common)
             self.attribute_classifier_ = clone(classifier).fit(images, table)
+
+    def _in_classifiers_order(self, kept: AttributeTargets | None) -> AttributeTargets | None:
+        """The kept attributes in the codes of the attribute classifier, which transform will use.
+
+        A frozen classifier may know classes that are absent here, or other columns first.
+        """
+        if kept is None:
+            return None
+        known = self.attribute_classifier_.classes_per_attribute_
+        if set(known) != set(kept.classes):
+            raise InvalidLabelsError(
+                f"The attribute classifier knows {sorted(known)}, but the kept attributes are "
+                f"{sorted(kept.classes)}; expected the same. Fit it on these, or pass None."
+            )
+        table = _decoded(kept)
+        assert table is not None
+        self.attribute_names_ = list(known)
+        return encode_attributes(table[list(known)], len(table), known)
 
     def _fit_basis_and_prior(
         self, images: NDArray, people: Labels, kept: AttributeTargets | None
@@ -352,7 +373,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         AnonymizationResult
         """
         pictures, steps, scores, verdicts, image_format = self._run(X)
-        kept = np.flatnonzero(verdicts != WITHHELD)
+        kept = np.flatnonzero(np.isin(verdicts, (CERTIFIED, STRENGTHENED)))
         return AnonymizationResult(
             image_format.restore(pictures[kept]), kept, steps, scores, verdicts
         )
@@ -401,19 +422,21 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             passed = steps > 0
         elif not mask.any():
             pictures = self.autoencoder_.decode(self.autoencoder_.encode(originals))
-            return (
-                pictures,
-                steps,
-                panel.similarity(originals, pictures),
-                np.full(len(originals), CERTIFIED, dtype="U12"),
-            )
+            verdicts = np.full(len(originals), UNCERTIFIED, dtype="U12")
+            same = is_original(originals, pictures)
+            verdicts[same] = WITHHELD
+            scores = panel.similarity(originals, pictures)
+            pictures[same] = 128
+            return pictures, steps, scores, verdicts
         else:
             pictures = self._replace(originals, codes, mask)
             # At strength 1 nothing of the person is in the picture, and a check that looks at the
             # person would only tell who happens to resemble a chance draw.
             passed = np.ones(len(originals), dtype=bool)
-            if panel.verifies and not mask.all():
+            if not mask.all() and panel.verifies:
                 passed = panel.similarity(originals, pictures) <= panel.threshold
+            elif not mask.all():
+                passed = ~panel.names_any(pictures, panel.candidates(originals))
         passed &= ~is_original(originals, pictures)
 
         verdicts = np.full(len(originals), CERTIFIED, dtype="U12")

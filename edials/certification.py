@@ -13,7 +13,9 @@ from ._validation import to_tensor
 from .losses import structural_similarity
 
 #: Verdicts, from best to worst.
-CERTIFIED, STRENGTHENED, WITHHELD = "certified", "strengthened", "withheld"
+CERTIFIED, STRENGTHENED = "certified", "strengthened"
+#: Left as asked for at strength 0, or blanked: neither is part of a release.
+UNCERTIFIED, WITHHELD = "uncertified", "withheld"
 
 # A picture this similar to its original is the original, saved again.
 _SAME_SSIM = 0.985

@@ -24,6 +24,5 @@ class WithheldImageError(EdialsError, RuntimeError):
 class IdentityLeakWarning(UserWarning):
     """What was asked for leaves a known way to the person.
 
-    It fires when images had to be withheld, when the choice of features differs from image to
-    image, and when a setting keeps nothing of the attributes' floor in view.
+    It fires when images had to be withheld, at strength 0, and with ``perturbation="evade"``.
     """

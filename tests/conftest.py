@@ -21,8 +21,11 @@ def make_anonymizer(**settings):
     return EDIALSAnonymizer(
         AdversarialAutoencoder("tiny", max_epochs=3, random_state=0),
         identity_classifier=IdentityClassifier("tiny", max_epochs=8, random_state=0),
-        attribute_classifier=AttributeClassifier("tiny", max_epochs=4, random_state=0),
-        **{"random_state": 0, **settings},
+        **{
+            "attribute_classifier": AttributeClassifier("tiny", max_epochs=4, random_state=0),
+            "random_state": 0,
+            **settings,
+        },
     )
 
 

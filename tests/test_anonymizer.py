@@ -75,6 +75,41 @@ def test_strength_0_is_plain_reconstruction(faces, fitted):
     np.testing.assert_array_equal(released, fitted.autoencoder_.reconstruct(faces.images[:5]))
 
 
+def test_strength_0_is_never_certified(faces, fitted, monkeypatch):
+    plain = copy.copy(fitted).set_params(strength=0.0)
+    with pytest.warns(IdentityLeakWarning, match="removes nothing"):
+        result = plain.anonymize(faces.images[:5])
+    assert not len(result.images)
+    assert set(result.verdicts) == {"uncertified"}
+    monkeypatch.setattr("edials.anonymizer.is_original", lambda a, b: np.ones(len(a), bool))
+    with pytest.warns(IdentityLeakWarning):
+        assert (plain.transform(faces.images[:5]) == 128).all()
+
+
+def test_the_door_holds_for_a_recogniser_that_cannot_embed(faces, fitted):
+    model = EDIALSAnonymizer(
+        FrozenEstimator(fitted.autoencoder_),
+        identity_classifier=LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
+        attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        strength=0.02,
+        random_state=0,
+    )
+    kept = [0, 1, 2, 10, 11, 12, 20, 21, 22]
+    model.fit(
+        faces.images[kept], identity=faces.identity[kept], attributes=faces.attributes.iloc[kept]
+    )
+    verdicts = model.anonymize(faces.images[kept]).verdicts
+    assert (verdicts == "strengthened").any()
+
+
+def test_a_frozen_classifier_must_know_the_kept_attributes(faces, fitted):
+    model = make_anonymizer(attribute_classifier=FrozenEstimator(fitted.attribute_classifier_))
+    with pytest.raises(InvalidLabelsError, match=r"knows \['age', 'gender', 'race'\]"):
+        model.fit(
+            faces.images, identity=faces.identity, attributes=faces.attributes[["age", "gender"]]
+        )
+
+
 def test_retrained_attacker_finds_less_as_strength_grows(faces, fitted):
     def risk(images):
         latents = fitted.autoencoder_.encode(images)

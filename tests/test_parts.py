@@ -36,10 +36,16 @@ def test_imports_run_one_way():
 
 
 def test_no_device_is_named():
+    """Only ``resolve_device`` may name an accelerator; everything else follows ``device=``."""
+    found = []
     for path in Path(edials.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("cuda", "cpu"):
-                assert node.func.attr == "cpu", path
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and function.name != "resolve_device":
+                for node in ast.walk(function):
+                    literal = isinstance(node, ast.Constant) and node.value in ("cuda", "mps")
+                    if literal or getattr(node, "attr", "") == "cuda":
+                        found.append(f"{path.name}:{node.lineno}")
+    assert not found
 
 
 def test_networks_follow_their_device():
