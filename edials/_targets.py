@@ -50,6 +50,16 @@ class AttributeTargets:
             weights.append(torch.as_tensor(weight, dtype=torch.float32, device=device))
         return weights
 
+    def table(self) -> pd.DataFrame:
+        """The labels again, one column per attribute; None where missing."""
+        columns = {}
+        for column, (name, classes) in enumerate(self.classes.items()):
+            values = np.full(len(self.codes), None, dtype=object)
+            known = self.codes[:, column] >= 0
+            values[known] = classes[self.codes[known, column]]
+            columns[name] = values
+        return pd.DataFrame(columns, dtype=object)
+
     def one_hot(self) -> NDArray[np.float64]:
         """Indicator matrix of shape (n_samples, sum(sizes)); missing labels are spread evenly."""
         return one_hot(self.codes, self.sizes)

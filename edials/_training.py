@@ -5,9 +5,10 @@ Pictures stay uint8 until their batch is on the device; augmentation works on te
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -163,8 +164,34 @@ class _WarmupThenCosine(Callback):
         self.step_ += 1
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 by itself; where it only imitates it, it is slower."""
+    if device.type == "cpu":
+        # Private in torch 2.13, and absent from older ones: then the answer is no.
+        asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(asked is not None and asked())
+    backend = getattr(torch, device.type, None)
+    asked = getattr(backend, "is_bf16_supported", None)
+    return bool(asked is not None and asked())
+
+
+class TrainingLength(NamedTuple):
+    """How long to train when nobody says: about ``steps`` steps, within bounds on the epochs."""
+
+    steps: int
+    fewest: int
+    most: int
+
+    def epochs(self, n_rows: int, batch_size: int) -> int:
+        """Epochs for so many rows."""
+        wanted = math.ceil(self.steps / max(1, n_rows // batch_size))
+        return min(max(wanted, self.fewest), self.most)
+
+
 class FaceNet(NeuralNet):
     """A skorch net over a :class:`FaceDataset`, with AdamW and a rising, then falling rate.
+
+    Where the device computes in bfloat16, training does (weights and losses stay float32).
 
     Parameters
     ----------
@@ -202,6 +229,17 @@ class FaceNet(NeuralNet):
     def get_iterator(self, dataset: FaceDataset, training: bool = False) -> _Batches:
         return _Batches(dataset, self.batch_size, torch.device(self.device), training, self.augment)
 
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Where network passes run in bfloat16, if the device has it."""
+        device = torch.device(self.device)
+        if not has_bfloat16(device):
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def infer(self, x: torch.Tensor, **fit_params: Any) -> torch.Tensor:
+        with self.autocast():
+            return super().infer(x, **fit_params).float()
+
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         assert self.objective is not None
         return self.objective(y_pred, y_true)
@@ -216,6 +254,8 @@ def train(
     device: torch.device,
     seed: int,
     learning_rate: float,
+    max_epochs: int | None,
+    typical: TrainingLength,
     patience: int | None,
     verbose: int,
     **settings: Any,
@@ -229,11 +269,17 @@ def train(
     dataset : FaceDataset
     validation : FaceDataset or None
         Held-out rows; without them every epoch is run and the last weights are kept.
-    device, seed, learning_rate, patience, verbose, **settings
+    max_epochs, patience : int or None
+        None takes what is ``typical`` for so many rows, and a third of the epochs.
+    typical : TrainingLength
+    device, seed, learning_rate, verbose, **settings
         Passed to the net.
     """
+    if max_epochs is None:
+        max_epochs = typical.epochs(len(dataset), settings["batch_size"])
+    patience = max(1, math.ceil(max_epochs / 3)) if patience is None else patience
     callbacks: list[Any] = [("schedule", _WarmupThenCosine(learning_rate))]
-    if validation is not None and patience is not None:
+    if validation is not None:
         callbacks.append(("stop", EarlyStopping(patience=patience, load_best=True, sink=_discard)))
     if verbose:
         callbacks.append(("progress", ProgressBar()))
@@ -242,6 +288,7 @@ def train(
         device=device,
         learning_rate=learning_rate,
         patience=patience,
+        max_epochs=max_epochs,
         lr=learning_rate,
         optimizer__weight_decay=settings.pop("weight_decay", 0.02),
         callbacks=callbacks,
@@ -252,8 +299,14 @@ def train(
     )
     with forked_torch(seed):
         net.fit(dataset, None)
-    # The callbacks hold the validation images; a fitted net must not carry anybody's pictures.
+    # A fitted net must not carry anybody's pictures, which the split holds; nor what only training
+    # needs, which is three times the network: moments of the optimisers and the best weights.
     net.set_params(train_split=None)
+    for optimizer in net.optimizers():
+        optimizer.state.clear()
+    for _, callback in net.callbacks_:
+        if isinstance(callback, EarlyStopping):
+            callback.best_model_weights_ = None
     net.module_.eval()
     return net
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,10 @@ import torch
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from ._random import keyed_normal, new_secret, stage_seeds
+from ._random import new_secret, stage_seeds
 from ._targets import AttributeTargets, encode_attributes
 from ._validation import (
     ImageFormat,
@@ -24,37 +24,31 @@ from ._validation import (
     check_batch_size,
     check_images,
     encode_labels,
-    resolve_device,
-    to_pictures,
     to_uint8,
 )
 from .attributes import AttributeClassifier
-from .attribution import IdentityScore, make_explainer, mean_absolute
+from .attribution import mean_absolute
+from .audit.attackers import LatentAttacker
+from .audit.risk import attribute_floor, cross_validated_risk
 from .autoencoder import AdversarialAutoencoder
-from .certification import (
-    CERTIFIED,
-    STRENGTHENED,
-    UNCERTIFIED,
-    WITHHELD,
-    Panel,
-    as_input,
-    is_blank,
-    is_original,
-)
+from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel, as_input, takes_images
+from .engine import Engine, Outcome
 from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageError
 from .identity_basis import fit_identity_basis, raw_basis
-from .perturbation import choose, evade, fit_prior, surrogate
+from .perturbation import choose, fit_prior
 from .recognizer import IdentityClassifier
 
 if TYPE_CHECKING:
     import shap
 
-# Synthetic draws per image, of which the one that shows the attributes best is kept. The choice
-# looks at the attributes alone, never at who is replaced.
-_CANDIDATES = 8
 _EXPLAINED_ROWS, _BACKGROUND_ROWS, _FIT_SAMPLES = 128, 200, 16
 # The door lets two pictures match as often as two different people do by chance.
 _DOOR_FMR = 0.01
+# Evasion leaves few images active in its late steps: many batches at once keep batches full.
+_EVADE_BATCHES = 8
+# People nobody named enter the surrogates' distribution as if they were as many as the named
+# ones, or this many, at most: a large crowd must not decide what the released faces look like.
+_CROWD = 100
 
 
 @dataclass(frozen=True)
@@ -220,12 +214,14 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         if len(people.classes) < 2:
             raise InvalidLabelsError("identity holds 1 class; expected at least two people.")
         kept = encode_attributes(y if attributes is None else attributes, len(images))
-        seeds = stage_seeds(self.random_state, "autoencoder", "identity", "attributes", "explain")
+        seeds = stage_seeds(
+            self.random_state, "autoencoder", "identity", "attributes", "background", "explain"
+        )
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
         self._fit_parts(images, people, kept, seeds)
         kept = self._in_classifiers_order(kept)
-        self._fit_basis_and_prior(images, people, kept)
+        self._fit_basis_and_prior(images, people, kept, seeds["background"])
         self.importance_ = self._explain_people(images, people, seeds["explain"])
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(
@@ -256,7 +252,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             "batch_size": self.batch_size,
             "verbose": self.verbose,
         }
-        table = _decoded(kept)
+        table = None if kept is None else kept.table()
         autoencoder = self.autoencoder
         if autoencoder is None:
             autoencoder = AdversarialAutoencoder(random_state=seeds["autoencoder"], **common)
@@ -269,7 +265,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             recogniser = IdentityClassifier(random_state=seeds["identity"], **common)
         recogniser = clone(recogniser)
         named = images[people.known]
-        if not hasattr(recogniser, "margin"):  # not one of ours: flat rows
+        if not takes_images(recogniser):
             named = as_input(to_uint8(named), False)
         self.identity_classifier_ = recogniser.fit(
             named, people.classes[people.codes[people.known]]
@@ -295,13 +291,13 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
                 f"The attribute classifier knows {sorted(known)}, but the kept attributes are "
                 f"{sorted(kept.classes)}; expected the same. Fit it on these, or pass None."
             )
-        table = _decoded(kept)
+        table = None if kept is None else kept.table()
         assert table is not None
         self.attribute_names_ = list(known)
         return encode_attributes(table[list(known)], len(table), known)
 
     def _fit_basis_and_prior(
-        self, images: NDArray, people: Labels, kept: AttributeTargets | None
+        self, images: NDArray, people: Labels, kept: AttributeTargets | None, seed: int
     ) -> None:
         latents = self.autoencoder_.encode(images)
         if self.basis == "raw":
@@ -310,15 +306,17 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             indicators = None if kept is None else kept.one_hot()
             self.basis_ = fit_identity_basis(latents, people.codes, indicators)
         coordinates = self.basis_.rotate(torch.from_numpy(latents)).numpy()
-        weights = np.ones(len(images))
-        known = people.known
-        weights[known] = 1 / np.bincount(people.codes[known])[people.codes[known]]
         codes = np.empty((len(images), 0), np.int64) if kept is None else kept.codes
-        self.prior_ = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, weights)
-        self._spread = coordinates.std(axis=0)
-        rows = np.linspace(0, len(images) - 1, min(len(images), _BACKGROUND_ROWS)).astype(int)
-        self._background = coordinates[rows]
-        self._background_cells = self._cells(images[rows])
+        sizes = [] if kept is None else kept.sizes
+        complete = np.all(codes >= 0, axis=1)
+        weights = _row_weights(people.codes, complete)
+        self.prior_ = fit_prior(coordinates, codes, sizes, weights)
+        self._centre, self._spread = coordinates.mean(axis=0), coordinates.std(axis=0)
+        # Explanations start from synthetic draws: the model holds no coordinates of a real photo.
+        generator = np.random.default_rng(seed)
+        self._background_codes = codes[generator.choice(np.flatnonzero(complete), _BACKGROUND_ROWS)]
+        noise = generator.standard_normal((_BACKGROUND_ROWS, coordinates.shape[1]), np.float32)
+        self._background = self.prior_.draw(self._background_codes, torch.from_numpy(noise)).numpy()
 
     def _explain_people(self, images: NDArray, people: Labels, seed: int) -> NDArray[np.float64]:
         generator = np.random.default_rng(seed)
@@ -326,7 +324,9 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         # One photo of everybody before a second one of anybody.
         turn = pd.Series(people.codes[rows]).groupby(people.codes[rows]).cumcount().to_numpy()
         rows = rows[np.argsort(turn, kind="stable")][:_EXPLAINED_ROWS]
-        values = self._attributions(images[rows], n_samples=_FIT_SAMPLES, seed=seed, targets=1)
+        values = self._engine(mask=False).explain(
+            to_uint8(images[rows]), n_samples=_FIT_SAMPLES, seed=seed, targets=1
+        )
         return mean_absolute(values.values, people.codes[rows])
 
     # --- transform ---------------------------------------------------------------------------
@@ -352,14 +352,14 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         WithheldImageError
             If ``on_failure="raise"`` and an image had to be withheld.
         """
-        pictures, _, _, verdicts, image_format = self._run(X)
-        withheld = int((verdicts == WITHHELD).sum())
+        outcome, image_format = self._run(X)
+        withheld = int((outcome.verdicts == WITHHELD).sum())
         if withheld:
-            message = f"{withheld} of {len(verdicts)} images could not be certified"
+            message = f"{withheld} of {len(outcome.verdicts)} images could not be certified"
             if self.on_failure == "raise":
                 raise WithheldImageError(f"{message}; anonymize(X) returns the others.")
             warnings.warn(f"{message} and were blanked.", IdentityLeakWarning, stacklevel=2)
-        return image_format.restore(pictures)
+        return image_format.restore(outcome.pictures)
 
     def anonymize(self, X: ArrayLike) -> AnonymizationResult:
         """Anonymize images and return the certified ones only, with what became of each.
@@ -372,148 +372,62 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         -------
         AnonymizationResult
         """
-        pictures, steps, scores, verdicts, image_format = self._run(X)
-        kept = np.flatnonzero(np.isin(verdicts, (CERTIFIED, STRENGTHENED)))
-        return AnonymizationResult(
-            image_format.restore(pictures[kept]), kept, steps, scores, verdicts
-        )
+        outcome, image_format = self._run(X)
+        kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
+        return AnonymizationResult(image_format.restore(outcome.pictures[kept]), kept, *outcome[1:])
 
-    def _run(
-        self, X: ArrayLike
-    ) -> tuple[NDArray[np.uint8], NDArray, NDArray, NDArray, ImageFormat]:
+    def _run(self, X: ArrayLike) -> tuple[Outcome, ImageFormat]:
         check_is_fitted(self, "prior_")
         self._check_parameters()
         images, image_format = check_images(X, image_shape=self.image_shape_)
+        engine = self._engine()
+        self._warn_of_known_ways(engine)
+        size = self.batch_size * (_EVADE_BATCHES if self.perturbation == "evade" else 1)
+        chunks = (images[start : start + size] for start in range(0, len(images), size))
+        outcomes = self._each(engine, chunks)
+        return Outcome(
+            *(np.concatenate(part) for part in zip(*outcomes, strict=True))
+        ), image_format
+
+    def _each(self, engine: Engine, chunks: Iterator[NDArray]) -> list[Outcome]:
+        if self.n_jobs in (None, 1):
+            return [engine.run(to_uint8(chunk)) for chunk in chunks]
+        return Parallel(n_jobs=self.n_jobs)(
+            delayed(engine.run)(to_uint8(chunk)) for chunk in chunks
+        )
+
+    def _warn_of_known_ways(self, engine: Engine) -> None:
         if self.perturbation == "evade":
             warnings.warn(
                 "perturbation='evade' fools the classifier it was fitted with; an attacker who "
                 "retrains on its output recognises people again. Use 'surrogate' to release.",
                 IdentityLeakWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        elif not self._mask().any():
+        elif not engine.mask.any():
             warnings.warn(
                 "strength=0 removes nothing: the output is the plain reconstruction.",
                 IdentityLeakWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        starts = range(0, len(images), self.batch_size)
-        chunks = (images[start : start + self.batch_size] for start in starts)
-        if self.n_jobs in (None, 1):
-            results = [self._anonymize_batch(to_uint8(chunk)) for chunk in chunks]
-        else:
-            results = Parallel(n_jobs=self.n_jobs)(
-                delayed(self._anonymize_batch)(to_uint8(chunk)) for chunk in chunks
-            )
-        pictures, steps, scores, verdicts = (
-            np.concatenate(part) for part in zip(*results, strict=True)
+
+    def _engine(self, mask: bool = True) -> Engine:
+        """The fitted parts together; ``mask=False`` while nothing is chosen yet."""
+        return Engine(
+            autoencoder=self.autoencoder_,
+            attribute_classifier=self.attribute_classifier_,
+            panel=Panel(self.identity_classifier_, _DOOR_FMR),
+            basis=self.basis_,
+            prior=self.prior_,
+            centre=self._centre,
+            spread=self._spread,
+            background=self._background,
+            background_codes=self._background_codes,
+            mask=choose(self.importance_, self.strength) if mask else np.zeros(0, dtype=bool),
+            secret=self._secret if mask else b"",
+            perturbation=self.perturbation,
+            explainer=self.explainer,
         )
-        return pictures, steps, scores, verdicts, image_format
-
-    def _anonymize_batch(
-        self, originals: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.uint8], NDArray, NDArray, NDArray]:
-        panel = Panel(self.identity_classifier_, _DOOR_FMR)
-        codes, mask = self._attribute_codes(originals), self._mask()
-        everything = np.ones_like(mask)
-        steps = np.zeros(len(originals), dtype=np.int64)
-        if self.perturbation == "evade":
-            pictures, steps = self._evade(originals, panel)
-            passed = steps > 0
-        elif not mask.any():
-            pictures = self.autoencoder_.decode(self.autoencoder_.encode(originals))
-            verdicts = np.full(len(originals), UNCERTIFIED, dtype="U12")
-            same = is_original(originals, pictures)
-            verdicts[same] = WITHHELD
-            scores = panel.similarity(originals, pictures)
-            pictures[same] = 128
-            return pictures, steps, scores, verdicts
-        else:
-            pictures = self._replace(originals, codes, mask)
-            # At strength 1 nothing of the person is in the picture, and a check that looks at the
-            # person would only tell who happens to resemble a chance draw.
-            passed = np.ones(len(originals), dtype=bool)
-            if not mask.all() and panel.verifies:
-                passed = panel.similarity(originals, pictures) <= panel.threshold
-            elif not mask.all():
-                passed = ~panel.names_any(pictures, panel.candidates(originals))
-        passed &= ~is_original(originals, pictures)
-
-        verdicts = np.full(len(originals), CERTIFIED, dtype="U12")
-        if not passed.all():
-            again = ~passed
-            pictures = pictures.copy()
-            pictures[again] = self._replace(originals[again], codes[again], everything)
-            verdicts[again], steps[again] = STRENGTHENED, 0
-        withheld = is_original(originals, pictures) | is_blank(pictures)
-        verdicts[withheld] = WITHHELD
-        scores = panel.similarity(originals, pictures)
-        pictures[withheld] = 128
-        return pictures, steps, scores, verdicts
-
-    def _mask(self) -> NDArray[np.bool_]:
-        return choose(self.importance_, self.strength)
-
-    def _attribute_codes(self, originals: NDArray[np.uint8]) -> NDArray[np.int64]:
-        if self.attribute_classifier_ is None:
-            return np.empty((len(originals), 0), dtype=np.int64)
-        return self.attribute_classifier_.predict_codes(originals)
-
-    def _cells(self, images: NDArray) -> NDArray[np.int64]:
-        """One code for each combination of predicted attributes, shape (n,)."""
-        codes = self._attribute_codes(to_uint8(images))
-        cells = np.zeros(len(images), dtype=np.int64)
-        for column, size in enumerate(self.prior_.sizes):
-            cells = cells * size + codes[:, column]
-        return cells
-
-    def _replace(
-        self, originals: NDArray[np.uint8], codes: NDArray[np.int64], mask: NDArray[np.bool_]
-    ) -> NDArray[np.uint8]:
-        """Draw surrogates for the marked features; the most typical of the candidates is kept."""
-        n, d = len(originals), len(mask)
-        count = _CANDIDATES if self.prior_.sizes else 1
-        noise = keyed_normal(self._secret, originals, (count, d))
-        draws = self.prior_.draw(codes, torch.from_numpy(noise))
-        if not mask.all():
-            latents = torch.from_numpy(self.autoencoder_.encode(originals))
-            own = self.basis_.rotate(latents)[:, None].expand(n, count, d)
-            draws = surrogate(own, draws, mask)
-        decoded = self.basis_.unrotate(draws.reshape(n * count, d))
-        pictures = self.autoencoder_.decode(decoded.numpy())
-        if self.attribute_classifier_ is None:
-            return pictures
-        fit = np.zeros(n * count)
-        for column, logits in enumerate(self.attribute_classifier_.logits(pictures)):
-            wanted = np.repeat(codes[:, column], count)
-            scores = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
-            fit += scores[np.arange(len(wanted)), wanted]
-        best = fit.reshape(n, count).argmax(axis=1)
-        return pictures.reshape(n, count, *self.image_shape_)[np.arange(n), best]
-
-    def _evade(
-        self, originals: NDArray[np.uint8], panel: Panel
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        explanation = self._attributions(originals, n_samples=_FIT_SAMPLES, seed=0)
-        coordinates = torch.from_numpy(explanation.data)
-        candidates = panel.candidates(originals)
-
-        def recognised(moved: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-            pictures = self.autoencoder_.decode(self.basis_.unrotate(moved).numpy())
-            return torch.from_numpy(panel.names_any(pictures, candidates[rows.numpy()]))
-
-        moved, steps = evade(
-            coordinates,
-            torch.from_numpy(explanation.values.astype(np.float32)),
-            torch.from_numpy(self._background.mean(axis=0)),
-            torch.from_numpy(self._spread.astype(np.float32)),
-            recognised,
-        )
-        pictures = self.autoencoder_.decode(self.basis_.unrotate(moved).numpy())
-        # The bytes that leave are what is judged, not the numbers they were rounded from.
-        taken = steps.numpy()
-        taken[panel.names_any(pictures, candidates)] = -1
-        return pictures, taken
 
     # --- explain and score -------------------------------------------------------------------
 
@@ -534,41 +448,10 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "prior_")
         images, _ = check_images(X, image_shape=self.image_shape_)
-        return self._attributions(images, n_samples=50, seed=0, targets=1)
-
-    def _attributions(
-        self, images: NDArray, *, n_samples: int, seed: int, targets: int | None = None
-    ) -> shap.Explanation:
-        originals = to_uint8(images)
-        panel = Panel(self.identity_classifier_, _DOOR_FMR)
-        candidates = panel.candidates(originals)[:, :targets]
-        latents = torch.from_numpy(self.autoencoder_.encode(originals))
-        coordinates = self.basis_.rotate(latents).numpy()
-        device = resolve_device(self.device)
-        decoder, basis = self.autoencoder_.module_.decoder, self.basis_
-        explainer = self.explainer
-        if not hasattr(self.identity_classifier_, "logits_tensor"):
-            explainer = "permutation"  # the only one that needs no gradient
-        score = IdentityScore(
-            _RotatedDecoder(decoder, basis), self._recogniser_logits(panel), _long(candidates)
+        names = [f"{self.basis} {feature}" for feature in range(len(self.importance_))]
+        return self._engine().explain(
+            to_uint8(images), n_samples=50, targets=1, feature_names=names
         )
-        settings: dict[str, Any] = {
-            "device": device,
-            "random_state": seed,
-            "feature_names": [f"{self.basis} {k}" for k in range(coordinates.shape[1])],
-        }
-        if explainer == "gradient":
-            settings |= {
-                "n_samples": n_samples,
-                "groups": self._cells(originals),
-                "background_groups": self._background_cells,
-            }
-        return make_explainer(explainer, score, self._background, **settings)(coordinates)
-
-    def _recogniser_logits(self, panel: Panel) -> Any:
-        if hasattr(self.identity_classifier_, "logits_tensor"):
-            return _Logits(self.identity_classifier_)
-        return lambda images: torch.from_numpy(panel.logits(to_pictures(images))).float()
 
     def score(
         self, X: ArrayLike, y: Any, *, identity: ArrayLike, sample_weight: Any = None
@@ -592,20 +475,17 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         if self.attribute_classifier_ is None:
             raise InvalidLabelsError("score needs a kept attribute; fit with y or attributes.")
         released = self.transform(X)
+        labels = encode_labels(y, name="y", n_samples=len(released))
+        people = encode_labels(identity, name="identity", n_samples=len(released))
         predicted = self.attribute_classifier_.predict_table(released).iloc[:, 0].to_numpy()
-        labels = np.asarray(y)
-        utility = balanced_accuracy_score(labels, predicted, sample_weight=sample_weight)
-        people = encode_labels(identity, name="identity", n_samples=len(labels))
-        latents = self.autoencoder_.encode(released)
-        hit, turn = np.zeros(len(labels)), np.arange(len(labels)) % 2
-        for half in (0, 1):
-            gallery, probes = turn == half, turn != half
-            attacker = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
-            attacker.fit(latents[gallery], people.codes[gallery])
-            hit[probes] = attacker.predict(latents[probes]) == people.codes[probes]
-        risk = pd.Series(hit).groupby(people.codes).mean().mean()
-        cells = pd.Series(labels).groupby(people.codes).first()
-        floor = cells.nunique() / len(cells)
+        utility = balanced_accuracy_score(
+            labels.classes[labels.codes].astype(str),
+            predicted.astype(str),
+            sample_weight=sample_weight,
+        )
+        attacker = LatentAttacker(self.autoencoder_)
+        risk = cross_validated_risk(attacker, released, people.codes)
+        floor = attribute_floor(people.codes, labels.codes)
         return float(utility - max(0.0, risk - floor))
 
     def __sklearn_tags__(self) -> Any:
@@ -616,40 +496,11 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         return tags
 
 
-class _RotatedDecoder(torch.nn.Module):
-    """From coordinates of the basis to pictures."""
-
-    def __init__(self, decoder: torch.nn.Module, basis: Any):
-        super().__init__()
-        self.decoder, self.basis = decoder, basis
-
-    def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
-        return self.decoder(self.basis.unrotate(coordinates))
-
-
-class _Logits(torch.nn.Module):
-    """A recogniser's logits as a module, for explainers that hook modules."""
-
-    def __init__(self, classifier: Any):
-        super().__init__()
-        self.network, self.head = classifier.module_, classifier.head_
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(self.network.embed(images))
-
-
-def _long(codes: NDArray[np.int64]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(codes))
-
-
-def _decoded(kept: AttributeTargets | None) -> pd.DataFrame | None:
-    """The checked attributes as labels again, None where missing."""
-    if kept is None:
-        return None
-    columns = {}
-    for column, (name, classes) in enumerate(kept.classes.items()):
-        values = np.full(len(kept.codes), None, dtype=object)
-        known = kept.codes[:, column] >= 0
-        values[known] = classes[kept.codes[known, column]]
-        columns[name] = values
-    return pd.DataFrame(columns, dtype=object)
+def _row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How much each photo counts in the surrogates' distribution: every named person once."""
+    weights = np.zeros(len(people))
+    named, crowd = complete & (people >= 0), complete & (people < 0)
+    photos = np.bincount(people[named], minlength=1)
+    weights[named] = 1 / photos[people[named]]
+    weights[crowd] = min(1.0, max((photos > 0).sum(), _CROWD) / max(crowd.sum(), 1))
+    return weights

@@ -17,12 +17,15 @@ from torch import nn
 
 from ._random import forked_torch, stage_seeds
 from ._targets import AttributeTargets, decode_attributes, encode_attributes
-from ._training import FaceDataset, FaceNet, augment_faces, map_images, split_rows
+from ._training import FaceDataset, FaceNet, TrainingLength, augment_faces, map_images, split_rows
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, resolve_device
 from .exceptions import InvalidLabelsError
 from .losses import attribute_loss
 from .networks import AttributeNetwork, preset
+
+# How long training takes if nobody says so: steps, and the fewest and most epochs.
+_TYPICAL = TrainingLength(1000, 6, 80)
 
 
 class AttributeClassifier(ClassifierMixin, BaseEstimator):
@@ -39,11 +42,14 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
     module : callable, optional
         Own network: called as ``module(image_shape=..., n_outputs=..., width=...,
         embedding_dim=..., depth=...)``, returns an nn.Module with logits (n, n_outputs).
-    max_epochs : int, default=12
+    max_epochs : int, optional
+        None makes about 1,000 optimisation steps, but 6 epochs at least and 80 at most.
     learning_rate : float, default=2e-3
     batch_size : int, default=64
     validation_fraction : float, default=0.1
-    patience : int, default=6
+    patience : int, optional
+        Epochs without a better held-out loss before training stops, the best weights kept; None
+        waits for a third of ``max_epochs``.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
@@ -79,11 +85,11 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         *,
         depth: int = 1,
         module: Callable[..., nn.Module] | None = None,
-        max_epochs: int = 12,
+        max_epochs: int | None = None,
         learning_rate: float = 2e-3,
         batch_size: int = 64,
         validation_fraction: float = 0.1,
-        patience: int = 6,
+        patience: int | None = None,
         image_shape: tuple[int, int, int] | None = None,
         warm_start: bool = False,
         device: str = "auto",
@@ -152,6 +158,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
             verbose=self.verbose,
             weight_decay=0.05,
             max_epochs=self.max_epochs,
+            typical=_TYPICAL,
             batch_size=self.batch_size,
             augment=augment_faces,
             objective=_AttributeObjective(targets.sizes, targets.class_weights(device)),

@@ -1,15 +1,12 @@
 """SHAP of the identity decision over the latent features: what gives a person away.
 
 Every explainer has shap's own interface: built on a score and a background, called on latents,
-returns a ``shap.Explanation``. A score takes latents (m, d) and the explained row each of them
-belongs to (m,), and returns (m,).
+returns a ``shap.Explanation``. Scores are those of :mod:`edials.identity_score`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
-from torch.nn import functional
 
 from ._random import forked_torch, stage_seeds
 from ._validation import resolve_device
+from .identity_score import Score, device_of, evaluating, modules_of, score_latents
 
 with warnings.catch_warnings():
     # shap 0.51 colours its maps by a call that matplotlib 3.11 means to retire; may go when shap
@@ -31,101 +27,6 @@ with warnings.catch_warnings():
 
 # Linear modules that shap does not list: the plain gradient it falls back to is exact for them.
 _LINEAR_MODULES = "Unflatten|Upsample|UpsamplingNearest2d|UpsamplingBilinear2d|PixelShuffle"
-
-
-class _Score:
-    """What the two scores share: ``outputs`` looks at latents, ``compare`` at whose they are."""
-
-    def __init__(
-        self,
-        decoder: Callable[[torch.Tensor], torch.Tensor],
-        reader: Callable[[torch.Tensor], torch.Tensor],
-    ):
-        self.decoder, self.reader = decoder, reader
-
-    def outputs(self, latents: torch.Tensor) -> torch.Tensor:
-        """What the recogniser says of the decoded latents; needs no knowledge of the row."""
-        return self.reader(self.decoder(latents))
-
-    def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
-
-    def __call__(self, latents: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Score latents (m, n_features) that belong to explained rows (m,); shape (m,)."""
-        return self.compare(self.outputs(latents), rows)
-
-    def for_row(self, row: int) -> nn.Module:
-        """A module latents (m, n_features) -> (m, 1) for one row, as shap's explainers take it."""
-        return _OneRow(self, row)
-
-
-class IdentityScore(_Score):
-    """Log-odds that the decoded picture shows one of the people a row might be.
-
-    ``logsumexp(logits of the candidates) - logsumexp(logits of all others)``
-
-    Parameters
-    ----------
-    decoder : callable Tensor (m, n_features) -> Tensor (m, 3, height, width)
-    logits : callable Tensor (m, 3, height, width) -> Tensor (m, n_people)
-    candidates : Tensor of shape (n, n_candidates), dtype int64
-        The people that each explained row might be; fewer than all.
-    """
-
-    def __init__(
-        self,
-        decoder: Callable[[torch.Tensor], torch.Tensor],
-        logits: Callable[[torch.Tensor], torch.Tensor],
-        candidates: torch.Tensor,
-    ):
-        super().__init__(decoder, logits)
-        self.logits, self.candidates = logits, candidates
-
-    def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Log-odds (m,) from the logits (m, n_people)."""
-        people = self.candidates.to(outputs.device)[rows.to(outputs.device)]
-        # A mask and not gather: a candidate that is named twice counts once.
-        chosen = torch.zeros_like(outputs, dtype=torch.bool).scatter(1, people, True)
-        own = torch.logsumexp(outputs.masked_fill(~chosen, -torch.inf), 1)
-        return own - torch.logsumexp(outputs.masked_fill(chosen, -torch.inf), 1)
-
-
-class SimilarityScore(_Score):
-    """Cosine between the decoded picture's embedding and a reference of the row's own.
-
-    Parameters
-    ----------
-    decoder : callable Tensor (m, n_features) -> Tensor (m, 3, height, width)
-    embed : callable Tensor (m, 3, height, width) -> Tensor (m, embedding_dim)
-        For DeepExplainer one that uses each module once, so without a mirrored copy.
-    references : Tensor of shape (n, embedding_dim)
-    """
-
-    def __init__(
-        self,
-        decoder: Callable[[torch.Tensor], torch.Tensor],
-        embed: Callable[[torch.Tensor], torch.Tensor],
-        references: torch.Tensor,
-    ):
-        super().__init__(decoder, embed)
-        self.embed, self.references = embed, references
-
-    def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Cosines (m,) from the embeddings (m, embedding_dim)."""
-        references = self.references.to(outputs)
-        return functional.cosine_similarity(outputs, references[rows.to(outputs.device)], dim=1)
-
-
-class _OneRow(nn.Module):
-    def __init__(self, score: Any, row: int):
-        super().__init__()
-        self.score, self.row = score, row
-        # Registered, so that explainers which hook modules find those inside the score.
-        self.parts = nn.ModuleList([] if isinstance(score, nn.Module) else _modules_of(score))
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        rows = torch.full((len(latents),), self.row, device=latents.device)
-        return self.score(latents, rows).unsqueeze(1)
 
 
 class _Explainer:
@@ -147,7 +48,7 @@ class _Explainer:
         self.background = _array(background)
         self.groups, self.background_groups = groups, background_groups
         self.random_state, self.feature_names = random_state, feature_names
-        self.device = _device_of(score) if device is None else resolve_device(device)
+        self.device = device_of(score) if device is None else resolve_device(device)
 
     def __call__(self, latents: ArrayLike) -> shap.Explanation:
         """Explain latents.
@@ -170,7 +71,7 @@ class _Explainer:
             )
         members = self._members(len(data))
         seed = stage_seeds(self.random_state, "samples")["samples"]
-        with _evaluating(self.score):
+        with evaluating(self.score):
             values, base_values = self._explain(data, members, seed)
         names = self.feature_names or [f"latent {feature}" for feature in range(data.shape[1])]
         return shap.Explanation(
@@ -199,11 +100,11 @@ class _Explainer:
         raise NotImplementedError
 
     def _evaluate(self, latents: NDArray, rows: NDArray) -> NDArray[np.float64]:
-        return _scores(self.score, latents, rows, self.device, self.batch_size)
+        return score_latents(self.score, latents, rows, self.device, self.batch_size)
 
     def _base_values(self, members: list[NDArray]) -> NDArray[np.float64]:
         """Mean score of each row's background, decoding the background once where possible."""
-        if not isinstance(self.score, _Score):
+        if not isinstance(self.score, Score):
             return np.array(
                 [
                     self._evaluate(self.background[own], np.full(len(own), row)).mean()
@@ -302,7 +203,7 @@ class DeepExplainer(_Explainer):
     def _explain(
         self, data: NDArray, members: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if self._kind is shap.DeepExplainer and not _modules_of(self.score):
+        if self._kind is shap.DeepExplainer and not modules_of(self.score):
             raise ValueError(
                 "No nn.Module was found in the score, so shap.DeepExplainer would silently return "
                 "plain gradients; pass modules or their methods, or use explainer='gradient'."
@@ -466,8 +367,8 @@ def path_gradients(
 def completeness_error(explanation: shap.Explanation, score: Any) -> NDArray[np.float64]:
     """How far each row's values are from adding up: |sum(phi) - (score(z) - base)|, shape (n,)."""
     data = _array(explanation.data)
-    with _evaluating(score):
-        reached = _scores(score, data, np.arange(len(data)), _device_of(score))
+    with evaluating(score):
+        reached = score_latents(score, data, np.arange(len(data)), device_of(score))
     return np.abs(explanation.values.sum(axis=1) - (reached - explanation.base_values))
 
 
@@ -489,18 +390,6 @@ def mean_absolute(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:
     return (sums / np.bincount(codes)[:, None]).mean(axis=0)
 
 
-def _scores(
-    score: Any, latents: NDArray, rows: NDArray, device: torch.device, batch_size: int = 256
-) -> NDArray[np.float64]:
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(latents), batch_size):
-            part = slice(start, start + batch_size)
-            batch = torch.from_numpy(latents[part]).to(device)
-            parts.append(score(batch, torch.from_numpy(rows[part]).to(device)).cpu().double())
-    return torch.cat(parts).numpy()
-
-
 def _call_shap(built: Any, latent: torch.Tensor) -> NDArray[np.float64]:
     """A shap explainer's values, by its ``shap_values`` if it has them and else by calling it."""
     if not hasattr(built, "shap_values"):
@@ -516,51 +405,6 @@ def _array(rows: Any) -> NDArray[np.float32]:
     if isinstance(rows, torch.Tensor):
         rows = rows.detach().cpu().numpy()
     return np.array(rows, dtype=np.float32, order="C")
-
-
-def _modules_of(score: Any) -> list[nn.Module]:
-    """The networks a score uses: itself, held as attributes, by methods, partials or closures."""
-    found = {id(module): module for module in _held_modules(score, 3)}
-    inner = {id(m) for outer in found.values() for m in outer.modules() if m is not outer}
-    # A network inside another would be hooked twice.
-    return [module for key, module in found.items() if key not in inner]
-
-
-def _held_modules(part: Any, depth: int) -> Iterator[nn.Module]:
-    if isinstance(part, nn.Module):
-        yield part
-        return
-    held: list[Any] = []
-    if isinstance(part, functools.partial):
-        held = [part.func, *part.args, *part.keywords.values()]
-    elif inspect.ismethod(part):
-        held = [part.__self__]
-    elif inspect.isfunction(part):
-        held = list(inspect.getclosurevars(part).nonlocals.values())
-    elif not isinstance(part, (type, torch.Tensor, np.ndarray)):
-        held = list(getattr(part, "__dict__", {}).values())
-    for one in held if depth else ():
-        yield from _held_modules(one, depth - 1)
-
-
-def _device_of(score: Any) -> torch.device:
-    for module in _modules_of(score):
-        for parameter in module.parameters():
-            return parameter.device
-    return torch.device("cpu")
-
-
-@contextlib.contextmanager
-def _evaluating(score: Any) -> Iterator[None]:
-    """Put a score's networks in evaluation mode, as shap does, and give each its own mode back."""
-    modes = {m: m.training for outer in _modules_of(score) for m in outer.modules()}
-    try:
-        for module in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextlib.contextmanager

@@ -16,7 +16,15 @@ from torch.nn import functional
 
 from ._random import forked_torch, stage_seeds
 from ._targets import AttributeTargets, encode_attributes
-from ._training import FaceDataset, FaceNet, map_images, mirror_faces, run_in_batches, split_rows
+from ._training import (
+    FaceDataset,
+    FaceNet,
+    TrainingLength,
+    map_images,
+    mirror_faces,
+    run_in_batches,
+    split_rows,
+)
 from ._training import train as train_net
 from ._validation import (
     check_batch_size,
@@ -30,6 +38,9 @@ from .networks import AutoencoderNetwork, Encoder, preset
 
 # More pictures than this no longer move the leading principal components.
 _PCA_ROWS = 10_000
+
+# How long training takes if nobody says so: steps, and the fewest and most epochs.
+_TYPICAL = TrainingLength(1000, 2, 80)
 
 
 class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
@@ -60,14 +71,16 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
     perceptual_weight : float, default=0.2
     adversarial_weight : float, default=0.01
     attribute_weight : float, default=0.05
-    max_epochs : int, default=10
+    max_epochs : int, optional
+        None makes about 1,000 optimisation steps, but 2 epochs at least and 80 at most.
     learning_rate : float, default=1e-3
         Peak of a schedule that rises linearly and falls as a cosine.
     batch_size : int, default=64
     validation_fraction : float, default=0.05
         Share of the images held out for early stopping; 0 switches it off.
-    patience : int, default=4
-        Epochs without a better held-out loss before training stops.
+    patience : int, optional
+        Epochs without a better held-out loss before training stops, the best weights kept; None
+        waits for a third of ``max_epochs``.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
@@ -111,11 +124,11 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         perceptual_weight: float = 0.2,
         adversarial_weight: float = 0.01,
         attribute_weight: float = 0.05,
-        max_epochs: int = 10,
+        max_epochs: int | None = None,
         learning_rate: float = 1e-3,
         batch_size: int = 64,
         validation_fraction: float = 0.05,
-        patience: int = 4,
+        patience: int | None = None,
         image_shape: tuple[int, int, int] | None = None,
         warm_start: bool = False,
         device: str = "auto",
@@ -213,6 +226,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
             patience=self.patience,
             verbose=self.verbose,
             max_epochs=self.max_epochs,
+            typical=_TYPICAL,
             batch_size=self.batch_size,
             augment=mirror_faces,
             terms=_Terms(
@@ -343,8 +357,9 @@ class _AdversarialNet(FaceNet):
         """The encoder's and decoder's loss, and the latents it was computed on."""
         module, terms = self.module_, self.terms
         assert terms is not None
-        latents = module.encoder(images)
-        reconstructed = module.decoder(latents)
+        with self.autocast():
+            latents = module.encoder(images).float()
+            reconstructed = module.decoder(latents).float()
         reconstruction = functional.mse_loss(reconstructed, images)
         perceptual = perceptual_loss(reconstructed, images)
         adversarial = generator_loss(module.discriminator(latents))

@@ -75,7 +75,11 @@ class Panel:
 
 def takes_images(classifier: Any) -> bool:
     """Whether a classifier takes image arrays: ours, a skorch net or a module do; others rows."""
-    return hasattr(classifier, "module_") or isinstance(classifier, torch.nn.Module)
+    # A fitted one of ours or a skorch net has ``module_``; before that, ``module`` is a parameter.
+    inside = getattr(classifier, "estimator", classifier)  # of a FrozenEstimator
+    return any(hasattr(inside, name) for name in ("module_", "module")) or isinstance(
+        inside, torch.nn.Module
+    )
 
 
 def as_input(pictures: NDArray[np.uint8], on_images: bool) -> NDArray:

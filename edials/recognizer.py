@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, augment_faces, map_images, split_rows
+from ._training import FaceDataset, FaceNet, TrainingLength, augment_faces, map_images, split_rows
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, encode_labels, resolve_device
 from .exceptions import InvalidLabelsError
@@ -26,6 +26,9 @@ from .networks import Recogniser, preset
 # Enough held-out pictures to estimate a false match rate of 1e-3 from their pairs.
 _IMPOSTOR_ROWS = 1500
 _COSINE_SCALE = 24.0
+
+# How long training takes if nobody says so: steps, and the fewest and most epochs.
+_TYPICAL = TrainingLength(1500, 12, 80)
 
 
 class IdentityClassifier(ClassifierMixin, BaseEstimator):
@@ -52,12 +55,15 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
     balance : float, default=0.5
         Images of a person with n images are drawn in proportion to ``n ** -balance``: 0 draws
         images evenly, 1 people. Ignored with ``sample_weight``.
-    max_epochs : int, default=20
+    max_epochs : int, optional
+        None makes about 1,500 optimisation steps, but 12 epochs at least and 80 at most.
     learning_rate : float, default=4e-3
     batch_size : int, default=64
     validation_fraction : float, default=0.1
         Share of each person's images held out for early stopping and for the thresholds.
-    patience : int, default=8
+    patience : int, optional
+        Epochs without a better held-out loss before training stops, the best weights kept; None
+        waits for a third of ``max_epochs``.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
@@ -102,11 +108,11 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         shrinkage: float = 0.3,
         margin: float = 0.1,
         balance: float = 0.5,
-        max_epochs: int = 20,
+        max_epochs: int | None = None,
         learning_rate: float = 4e-3,
         batch_size: int = 64,
         validation_fraction: float = 0.1,
-        patience: int = 8,
+        patience: int | None = None,
         image_shape: tuple[int, int, int] | None = None,
         warm_start: bool = False,
         device: str = "auto",
@@ -180,6 +186,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             verbose=self.verbose,
             weight_decay=0.05,
             max_epochs=self.max_epochs,
+            typical=_TYPICAL,
             batch_size=self.batch_size,
             augment=augment_faces,
             objective=_MarginObjective(self.margin),

@@ -256,7 +256,6 @@ class Cache:
 def train_attributes_track(data: BenchmarkData, cache: Cache, quick: bool) -> None:
     """Judge, age cuts, autoencoder, attribute classifier: one core, in this order."""
     torch.set_num_threads(1)
-    epochs = 3 if quick else 6
     judged = data.judged
     if data.name == "lfw":
         table = judged.attributes.copy()
@@ -265,7 +264,7 @@ def train_attributes_track(data: BenchmarkData, cache: Cache, quick: bool) -> No
         judged = Faces(judged.images, judged.identity, table)
     judge = cache.get(
         "judge",
-        lambda: AttributeClassifier(max_epochs=epochs, random_state=100).fit(
+        lambda: AttributeClassifier(depth=2, max_epochs=3 if quick else 15, random_state=100).fit(
             judged.images, judged.attributes
         ),
     )
@@ -280,13 +279,13 @@ def train_attributes_track(data: BenchmarkData, cache: Cache, quick: bool) -> No
     cache.get(
         "autoencoder",
         lambda: AdversarialAutoencoder(
-            max_epochs=1 if len(everyone) > 4000 else 5, validation_fraction=0.01, random_state=0
+            max_epochs=3 if len(everyone) > 8000 else 5, validation_fraction=0.01, random_state=0
         ).fit(everyone.images, kept),
     )
     labelled = together(data.enrol, crowd)
     cache.get(
         "attribute_classifier",
-        lambda: AttributeClassifier(max_epochs=epochs, random_state=1).fit(
+        lambda: AttributeClassifier(max_epochs=3 if quick else 12, random_state=1).fit(
             labelled.images, labelled.attributes
         ),
     )
@@ -307,7 +306,7 @@ def train_identity_track(data: BenchmarkData, cache: Cache, quick: bool) -> None
         weights = np.where(
             enrolled, rarity / rarity[enrolled].sum(), rarity / rarity[~enrolled].sum()
         )
-    settings = {"max_epochs": 8 if quick else 16, "validation_fraction": 0.03, "patience": 99}
+    settings = {"max_epochs": 8 if quick else 24, "validation_fraction": 0.03, "patience": 99}
     for name, model in (
         ("recogniser", IdentityClassifier(random_state=2, **settings)),
         ("second_recogniser", IdentityClassifier(depth=1, margin=0.2, random_state=3, **settings)),

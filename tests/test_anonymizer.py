@@ -55,16 +55,17 @@ def test_no_original_leaves(faces, fitted):
 def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeypatch):
     """Other pixels, the same predicted attributes and the same draw: the same bytes."""
     originals = faces.images[:6]
-    codes = fitted._attribute_codes(originals)
+    engine = fitted._engine()
+    codes = engine.attribute_codes(originals)
     monkeypatch.setattr(
-        "edials.anonymizer.keyed_normal",
+        "edials.engine.keyed_normal",
         lambda secret, images, shape: (
             np.random.default_rng(0).standard_normal((len(images), *shape)).astype(np.float32)
         ),
     )
     mask = np.ones(len(fitted.importance_), dtype=bool)
-    first = fitted._replace(originals, codes, mask)
-    second = fitted._replace(faces.images[50:56], codes, mask)
+    first = engine.replace(originals, codes, mask)
+    second = engine.replace(faces.images[50:56], codes, mask)
     np.testing.assert_array_equal(first, second)
 
 
@@ -81,7 +82,7 @@ def test_strength_0_is_never_certified(faces, fitted, monkeypatch):
         result = plain.anonymize(faces.images[:5])
     assert not len(result.images)
     assert set(result.verdicts) == {"uncertified"}
-    monkeypatch.setattr("edials.anonymizer.is_original", lambda a, b: np.ones(len(a), bool))
+    monkeypatch.setattr("edials.engine.is_original", lambda a, b: np.ones(len(a), bool))
     with pytest.warns(IdentityLeakWarning):
         assert (plain.transform(faces.images[:5]) == 128).all()
 
@@ -139,7 +140,7 @@ def test_evade_fools_its_classifier_and_warns(faces, fitted):
 
 def test_withheld_images_are_blank_listed_and_counted(faces, fitted, monkeypatch):
     monkeypatch.setattr(
-        "edials.anonymizer.is_original", lambda first, second: np.arange(len(first)) % 2 == 0
+        "edials.engine.is_original", lambda first, second: np.arange(len(first)) % 2 == 0
     )
     with pytest.warns(IdentityLeakWarning, match="3 of 5 images could not be certified"):
         released = fitted.transform(faces.images[:5])

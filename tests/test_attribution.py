@@ -13,14 +13,13 @@ from edials._random import forked_torch
 from edials.attribution import (
     DeepExplainer,
     ExpectedGradients,
-    IdentityScore,
     PermutationExplainer,
-    SimilarityScore,
     completeness_error,
     make_explainer,
     mean_absolute,
     path_gradients,
 )
+from edials.identity_score import IdentityScore, SimilarityScore
 from edials.networks import Decoder, Recogniser
 
 D, N, PEOPLE = 12, 4, 6

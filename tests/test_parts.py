@@ -19,8 +19,9 @@ from edials.perturbation import choose, fit_prior
 
 ROOMS = [
     *("exceptions", "_random", "_validation", "images", "datasets", "_targets", "networks"),
-    *("losses", "_training", "autoencoder", "recognizer", "attributes", "attribution"),
-    *("identity_basis", "perturbation", "certification", "anonymizer"),
+    *("losses", "_training", "autoencoder", "recognizer", "attributes", "identity_score"),
+    *("attribution", "identity_basis", "perturbation", "certification", "audit", "engine"),
+    *("anonymizer", "persistence", "cli"),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Judging what an anonymizer left: attackers, their risk, utility, and what is kept to see."""

@@ -1,0 +1,70 @@
+"""Risk of re-identification, and the floor that the kept attributes set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import recall_score
+
+
+def rank_1(scores: NDArray, people: NDArray[np.int64]) -> float:
+    """Share of probes whose own person scores highest, mean over people, in [0, 1].
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_probes, n_people)
+    people : ndarray of shape (n_probes,)
+        True person of each probe, as a column of ``scores``.
+    """
+    return float(
+        recall_score(people, scores.argmax(axis=1), average="macro", labels=np.unique(people))
+    )
+
+
+def cross_validated_risk(attacker: Any, images: NDArray, people: NDArray[np.int64]) -> float:
+    """Rank-1 risk of an attacker who learns one half of the images and is shown the other.
+
+    Every person's images are dealt in turn to two halves, and each half is the gallery once.
+
+    Parameters
+    ----------
+    attacker : see :mod:`edials.audit.attackers`
+    images : ndarray of shape (n_samples, height, width, 3)
+    people : ndarray of shape (n_samples,)
+        Person codes; -1 (unknown) and people with one image are left out.
+    """
+    order = np.argsort(people, kind="stable")
+    turn = np.empty(len(people), dtype=np.int64)
+    starts = np.searchsorted(people[order], people[order])
+    turn[order] = np.arange(len(people)) - starts
+    known = people >= 0
+    known &= np.bincount(people[known], minlength=people.max() + 1)[people] >= 2
+    rows, codes = np.flatnonzero(known), np.unique(people[known], return_inverse=True)[1]
+    hits = np.zeros(len(rows))
+    for half in (0, 1):
+        gallery = turn[rows] % 2 == half
+        attacker.fit(images[rows[gallery]], codes[gallery])
+        named = attacker.scores(images[rows[~gallery]]).argmax(axis=1)
+        hits[~gallery] = named == codes[~gallery]
+    return float((np.bincount(codes, hits) / np.bincount(codes)).mean())
+
+
+def attribute_floor(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:
+    """Rank-1 risk from an attacker who knows everybody's true kept attributes and nothing else.
+
+    Such an attacker is right once per cell: the number of cells over the number of people. A
+    person's cell is that of their first image.
+
+    Parameters
+    ----------
+    people : ndarray of shape (n_samples,)
+        Person codes; -1 (unknown) is left out.
+    cells : ndarray of shape (n_samples,) or (n_samples, n_attributes)
+        Codes of the kept attributes.
+    """
+    known = people >= 0
+    first = np.unique(people[known], return_index=True)[1]
+    table = np.reshape(cells, (len(people), -1))[known][first]
+    return len(np.unique(table, axis=0)) / len(table)

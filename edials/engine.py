@@ -1,0 +1,268 @@
+"""The engine: a batch of originals in, what may leave and what became of each out.
+
+Everything here is fixed by then: networks, basis, surrogate distribution, which features are
+replaced, and the key of the draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from ._random import keyed_normal
+from ._validation import to_pictures
+from .attribution import make_explainer
+from .certification import (
+    CERTIFIED,
+    STRENGTHENED,
+    UNCERTIFIED,
+    WITHHELD,
+    Panel,
+    is_blank,
+    is_original,
+)
+from .identity_basis import IdentityBasis
+from .identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
+from .perturbation import SurrogatePrior, evade, surrogate
+
+if TYPE_CHECKING:
+    import shap
+
+# Synthetic draws per image, of which the one that shows the attributes best is kept. The choice
+# looks at the attributes alone, never at who is replaced.
+_CANDIDATES = 8
+_BLANK = 128
+
+
+class Outcome(NamedTuple):
+    """What became of a batch, row by row.
+
+    Attributes
+    ----------
+    pictures : ndarray of shape (n, height, width, 3), dtype uint8
+    steps : ndarray of shape (n,), dtype int64
+        Steps of evasion; 0 where a surrogate was drawn.
+    scores : ndarray of shape (n,)
+        Cosine with the original in the panel's eyes.
+    verdicts : ndarray of shape (n,)
+    """
+
+    pictures: NDArray[np.uint8]
+    steps: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    verdicts: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything that is fitted, as a batch needs it.
+
+    Attributes
+    ----------
+    autoencoder, attribute_classifier : fitted estimators
+        The second may be None: then no attribute is kept.
+    panel : Panel
+    basis : IdentityBasis
+    prior : SurrogatePrior
+    centre, spread : ndarray of shape (n_features,)
+        Mean and standard deviation of every feature.
+    background : ndarray of shape (n_background, n_features)
+        Synthetic draws that attributions start from.
+    background_codes : ndarray of shape (n_background, n_attributes)
+        The attributes they were drawn for.
+    mask : ndarray of bool, shape (n_features,)
+        Features to replace, the same for every image.
+    secret : bytes
+    perturbation : {"surrogate", "evade"}
+    explainer : as :func:`edials.attribution.make_explainer` takes it
+    """
+
+    autoencoder: Any
+    attribute_classifier: Any
+    panel: Panel
+    basis: IdentityBasis
+    prior: SurrogatePrior
+    centre: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    background: NDArray[np.float32]
+    background_codes: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    secret: bytes
+    perturbation: str
+    explainer: Any
+
+    def run(self, originals: NDArray[np.uint8]) -> Outcome:
+        """Anonymize a batch and judge it at the door; nothing uncertified leaves.
+
+        What does not pass is made again at strength 1, and what fails even so is blanked.
+        """
+        if self.perturbation == "surrogate" and not self.mask.any():
+            return self._reconstruct(originals)
+        codes = self.attribute_codes(originals)
+        pictures, steps, passed = self._attempt(originals, codes)
+        passed &= ~is_original(originals, pictures)
+        verdicts = np.full(len(originals), CERTIFIED, dtype="U12")
+        again = ~passed
+        if again.any():
+            everything = np.ones_like(self.mask)
+            pictures[again] = self.replace(originals[again], codes[again], everything)
+            verdicts[again], steps[again] = STRENGTHENED, 0
+        withheld = is_original(originals, pictures) | is_blank(pictures)
+        return self._withhold(originals, pictures, steps, verdicts, withheld)
+
+    def _reconstruct(self, originals: NDArray[np.uint8]) -> Outcome:
+        """Strength 0: nothing is certified, and what is nearly the original is blanked."""
+        pictures = self.autoencoder.decode(self.autoencoder.encode(originals))
+        verdicts = np.full(len(originals), UNCERTIFIED, dtype="U12")
+        steps = np.zeros(len(originals), dtype=np.int64)
+        withheld = is_original(originals, pictures)
+        return self._withhold(originals, pictures, steps, verdicts, withheld)
+
+    def _withhold(
+        self,
+        originals: NDArray[np.uint8],
+        pictures: NDArray[np.uint8],
+        steps: NDArray[np.int64],
+        verdicts: NDArray[np.str_],
+        withheld: NDArray[np.bool_],
+    ) -> Outcome:
+        scores = self.panel.similarity(originals, pictures)
+        verdicts[withheld] = WITHHELD
+        pictures[withheld] = _BLANK
+        return Outcome(pictures, steps, scores, verdicts)
+
+    def _attempt(
+        self, originals: NDArray[np.uint8], codes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+        """Pictures, steps, and who passes the recogniser."""
+        if self.perturbation == "evade":
+            pictures, steps = self.evade(originals)
+            return pictures, steps, steps > 0
+        pictures = self.replace(originals, codes, self.mask)
+        steps = np.zeros(len(originals), dtype=np.int64)
+        # At strength 1 nothing of the person is in the picture, and a check that looks at the
+        # person would only tell who happens to resemble a chance draw.
+        if self.mask.all():
+            passed = np.ones(len(originals), dtype=bool)
+        elif self.panel.verifies:
+            passed = self.panel.similarity(originals, pictures) <= self.panel.threshold
+        else:
+            passed = ~self.panel.names_any(pictures, self.panel.candidates(originals))
+        return pictures, steps, passed
+
+    def attribute_codes(self, originals: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Predicted attributes as codes, shape (n, n_attributes)."""
+        if self.attribute_classifier is None:
+            return np.empty((len(originals), 0), dtype=np.int64)
+        return self.attribute_classifier.predict_codes(originals)
+
+    def replace(
+        self, originals: NDArray[np.uint8], codes: NDArray[np.int64], mask: NDArray[np.bool_]
+    ) -> NDArray[np.uint8]:
+        """Draw surrogates for the marked features; the most typical of the candidates is kept."""
+        n, d = len(originals), len(mask)
+        count = _CANDIDATES if self.prior.sizes else 1
+        noise = keyed_normal(self.secret, originals, (count, d))
+        draws = self.prior.draw(codes, torch.from_numpy(noise))
+        if not mask.all():
+            own = self.coordinates(originals)[:, None].expand(n, count, d)
+            draws = surrogate(own, draws, mask)
+        decoded = self.basis.unrotate(draws.reshape(n * count, d))
+        pictures = self.autoencoder.decode(decoded.numpy())
+        if count == 1:
+            return pictures
+        best = self._typicality(pictures, codes.repeat(count, axis=0)).reshape(n, count).argmax(1)
+        return pictures.reshape(n, count, *pictures.shape[1:])[np.arange(n), best]
+
+    def _typicality(
+        self, pictures: NDArray[np.uint8], codes: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Log-likelihood of the wanted attributes in the attribute classifier's eyes, (n,)."""
+        rows = np.arange(len(pictures))
+        scores = self.attribute_classifier.logits(pictures)
+        return sum(
+            (log_softmax(s, axis=1)[rows, codes[:, column]] for column, s in enumerate(scores)),
+            start=np.zeros(len(pictures)),
+        )
+
+    def evade(self, originals: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Push every image until the panel names none of its candidates; steps -1 where it does."""
+        explanation = self.explain(originals, n_samples=16)
+        candidates = self.panel.candidates(originals)
+
+        def recognised(moved: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+            pictures = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
+            return torch.from_numpy(self.panel.names_any(pictures, candidates[rows.numpy()]))
+
+        moved, steps = evade(
+            torch.from_numpy(explanation.data),
+            torch.from_numpy(explanation.values.astype(np.float32)),
+            torch.from_numpy(self.centre),
+            torch.from_numpy(self.spread),
+            recognised,
+        )
+        pictures = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
+        # The bytes that leave are what is judged, not the numbers they were rounded from.
+        taken = steps.numpy()
+        taken[self.panel.names_any(pictures, candidates)] = -1
+        return pictures, taken
+
+    def coordinates(self, originals: NDArray[np.uint8]) -> torch.Tensor:
+        """Latent features in the basis, shape (n, n_features), on the CPU."""
+        return self.basis.rotate(torch.from_numpy(self.autoencoder.encode(originals)))
+
+    def explain(
+        self,
+        originals: NDArray[np.uint8],
+        *,
+        n_samples: int,
+        seed: int = 0,
+        targets: int | None = None,
+        feature_names: list[str] | None = None,
+    ) -> shap.Explanation:
+        """SHAP values of the log-odds of the ``targets`` most likely people (None: a quarter).
+
+        The background of an image are synthetic draws for its own predicted attributes.
+        """
+        coordinates = self.coordinates(originals).numpy()
+        candidates = self.panel.candidates(originals)[:, :targets]
+        classifier, network = self.panel.classifier, self.autoencoder.module_
+        explainer: Any = self.explainer
+        if hasattr(classifier, "logits_tensor"):
+            logits: Any = RecogniserLogits(classifier)
+        else:
+            logits = self._plain_logits
+            explainer = "permutation"  # the only one that needs no gradient
+        score = IdentityScore(
+            RotatedDecoder(network.decoder, self.basis),
+            logits,
+            torch.from_numpy(np.ascontiguousarray(candidates)),
+        )
+        groups, background_groups = self.attribute_codes(originals), self.background_codes
+        settings: dict[str, Any] = {
+            "device": self.autoencoder.net_.device,
+            "random_state": seed,
+            "feature_names": feature_names,
+        }
+        if explainer == "gradient":
+            settings |= {
+                "n_samples": n_samples,
+                "groups": _as_cells(groups, self.prior.sizes),
+                "background_groups": _as_cells(background_groups, self.prior.sizes),
+            }
+        return make_explainer(explainer, score, self.background, **settings)(coordinates)
+
+    def _plain_logits(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.panel.logits(to_pictures(images))).float()
+
+
+def _as_cells(codes: NDArray[np.int64], sizes: list[int]) -> NDArray[np.int64]:
+    """One number for every combination of attribute codes, shape (n,)."""
+    if not sizes:
+        return np.zeros(len(codes), dtype=np.int64)
+    return np.ravel_multi_index(tuple(codes.T), tuple(sizes))
