@@ -1,11 +1,12 @@
 """edials: share face images without sharing who is on them."""
 
+__version__ = "0.1.0.dev0"
+
 from .anonymizer import AnonymizationResult, EDIALSAnonymizer
 from .attributes import AttributeClassifier
 from .autoencoder import AdversarialAutoencoder
+from .persistence import load, save
 from .recognizer import IdentityClassifier
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "AdversarialAutoencoder",
@@ -13,4 +14,6 @@ __all__ = [
     "AttributeClassifier",
     "EDIALSAnonymizer",
     "IdentityClassifier",
+    "load",
+    "save",
 ]

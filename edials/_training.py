@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, ProgressBar
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch import nn
 from torch.nn import functional
+from tqdm import tqdm
 
 from ._random import forked_torch
 from ._validation import to_tensor
@@ -164,6 +165,28 @@ class _WarmupThenCosine(Callback):
         self.step_ += 1
 
 
+class _Progress(Callback):
+    """One bar over all steps; skorch's own starts anew in every epoch."""
+
+    def __init__(self, title: str):
+        self.title = title
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        self.bar_ = tqdm(
+            total=len(net.get_iterator(X, training=True)) * net.max_epochs, desc=self.title
+        )
+
+    def on_batch_end(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        if training:
+            self.bar_.update()
+
+    def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        self.bar_.close()
+        del self.bar_  # a bar holds a stream, which does not pickle
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 by itself; where it only imitates it, it is slower."""
     if device.type == "cpu":
@@ -257,6 +280,7 @@ def train(
     max_epochs: int | None,
     typical: TrainingLength,
     patience: int | None,
+    title: str,
     verbose: int,
     **settings: Any,
 ) -> FaceNet:
@@ -272,6 +296,8 @@ def train(
     max_epochs, patience : int or None
         None takes what is ``typical`` for so many rows, and a third of the epochs.
     typical : TrainingLength
+    title : str
+        What the progress bar says is learning.
     device, seed, learning_rate, verbose, **settings
         Passed to the net.
     """
@@ -282,7 +308,7 @@ def train(
     if validation is not None:
         callbacks.append(("stop", EarlyStopping(patience=patience, load_best=True, sink=_discard)))
     if verbose:
-        callbacks.append(("progress", ProgressBar()))
+        callbacks.append(("progress", _Progress(title)))
     net = net_class(
         module.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         device=device,

@@ -133,7 +133,6 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         seeds = stage_seeds(self.random_state, "weights", "split", "training")
         device = resolve_device(self.device)
 
-        module = self._initial_module(images.shape[1:], targets, seeds["weights"])
         training, held_out = split_rows(len(images), self.validation_fraction, seeds["split"])
         weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)[training]
         self.image_shape_ = images.shape[1:]
@@ -148,13 +147,14 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         )
         self.net_ = train_net(
             FaceNet,
-            module,
+            self._initial_module(seeds["weights"]),
             FaceDataset(images[training], targets.codes[training], weights),
             FaceDataset(images[held_out], targets.codes[held_out]) if len(held_out) else None,
             device=device,
             seed=seeds["training"],
             learning_rate=self.learning_rate,
             patience=self.patience,
+            title="attribute classifier",
             verbose=self.verbose,
             weight_decay=0.05,
             max_epochs=self.max_epochs,
@@ -251,17 +251,19 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
             )
         return targets
 
-    def _initial_module(
-        self, image_shape: tuple[int, int, int], targets: AttributeTargets, seed: int
-    ) -> nn.Module:
-        if self.warm_start and hasattr(self, "module_"):
-            return self.module_
+    def _initial_module(self, seed: int) -> nn.Module:
+        return (
+            self.module_ if self.warm_start and hasattr(self, "module_") else self._new_module(seed)
+        )
+
+    def _new_module(self, seed: int) -> nn.Module:
+        """An untrained network for the shape and classes seen in fit."""
         dimensions = preset(self.size)
         builder = AttributeNetwork if self.module is None else self.module
         with forked_torch(seed):
             return builder(
-                image_shape=image_shape,
-                n_outputs=sum(targets.sizes),
+                image_shape=self.image_shape_,
+                n_outputs=sum(len(classes) for classes in self.classes_per_attribute_.values()),
                 width=dimensions.width,
                 embedding_dim=dimensions.embedding_dim // 2,
                 depth=self.depth,

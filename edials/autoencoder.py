@@ -178,32 +178,34 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         seeds = stage_seeds(self.random_state, "weights", "split", "training", "components")
         device = resolve_device(self.device)
 
-        module = self._initial_module(images, targets, seeds)
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
         self.classes_per_attribute_ = {} if targets is None else targets.classes
+        module = self._initial_module(images, seeds)
         self.net_ = self._train(module, images, targets, device, seeds)
         self.module_ = self.net_.module_
         self.latent_dim_ = self.encode(images[:1]).shape[1]
         return self
 
-    def _initial_module(
-        self, images: NDArray, targets: AttributeTargets | None, seeds: dict[str, int]
-    ) -> nn.Module:
+    def _initial_module(self, images: NDArray, seeds: dict[str, int]) -> nn.Module:
         if self.warm_start and hasattr(self, "module_"):
             return self.module_
-        dimensions = preset(self.size)
-        builder = AutoencoderNetwork if self.module is None else self.module
-        with forked_torch(seeds["weights"]):
-            module = builder(
-                image_shape=images.shape[1:],
-                width=dimensions.width,
-                latent_dim=self.latent_dim or dimensions.latent_dim,
-                n_outputs=0 if targets is None else sum(targets.sizes),
-            )
+        module = self._new_module(seeds["weights"])
         if isinstance(module, AutoencoderNetwork):
             _start_at_principal_components(module, images, seeds["components"])
         return module
+
+    def _new_module(self, seed: int) -> nn.Module:
+        """An untrained network for the shapes and classes seen in fit."""
+        dimensions = preset(self.size)
+        builder = AutoencoderNetwork if self.module is None else self.module
+        with forked_torch(seed):
+            return builder(
+                image_shape=self.image_shape_,
+                width=dimensions.width,
+                latent_dim=self.latent_dim or dimensions.latent_dim,
+                n_outputs=sum(len(classes) for classes in self.classes_per_attribute_.values()),
+            )
 
     def _train(
         self,
@@ -224,6 +226,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
             seed=seeds["training"],
             learning_rate=self.learning_rate,
             patience=self.patience,
+            title="autoencoder",
             verbose=self.verbose,
             max_epochs=self.max_epochs,
             typical=_TYPICAL,

@@ -21,6 +21,10 @@ class WithheldImageError(EdialsError, RuntimeError):
     """Some images could not be certified even at strength 1, and ``on_failure="raise"``."""
 
 
+class ModelFileError(EdialsError, ValueError):
+    """A model cannot be written without pickle, or a file is not one that can be read."""
+
+
 class IdentityLeakWarning(UserWarning):
     """What was asked for leaves a known way to the person.
 

@@ -80,6 +80,8 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
     module_ : nn.Module
     head_ : nn.Linear
         From unit embeddings to one logit per person.
+    n_trained_people_ : int
+        People seen in ``fit``; :meth:`enrol` changes ``classes_`` and not this.
     impostor_similarities_ : ndarray, sorted
         Cosines of held-out pictures of different people.
     n_features_in_ : int
@@ -164,7 +166,10 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         seeds = stage_seeds(self.random_state, "weights", "split", "training")
         device = resolve_device(self.device)
 
-        module = self._initial_module(images.shape[1:], len(classes), seeds["weights"])
+        self.image_shape_ = images.shape[1:]
+        self.n_features_in_ = int(np.prod(self.image_shape_))
+        self.n_trained_people_ = len(classes)
+        module = self._initial_module(seeds["weights"])
         training, held_out = split_rows(
             len(images), self.validation_fraction, seeds["split"], groups=codes
         )
@@ -172,8 +177,6 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             weights = (np.bincount(codes)[codes] ** -float(self.balance)).astype(np.float64)
         else:
             weights = np.asarray(sample_weight, dtype=np.float64)
-        self.image_shape_ = images.shape[1:]
-        self.n_features_in_ = int(np.prod(self.image_shape_))
         self.net_ = train_net(
             FaceNet,
             module,
@@ -183,6 +186,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             seed=seeds["training"],
             learning_rate=self.learning_rate,
             patience=self.patience,
+            title="identity classifier",
             verbose=self.verbose,
             weight_decay=0.05,
             max_epochs=self.max_epochs,
@@ -277,23 +281,25 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             rows = torch.from_numpy(embeddings).to(self.head_.weight.device)
             return self.head_(rows).cpu().numpy()
 
-    def _initial_module(
-        self, image_shape: tuple[int, int, int], n_classes: int, seed: int
-    ) -> nn.Module:
-        dimensions = preset(self.size)
-        builder = Recogniser if self.module is None else self.module
-        with forked_torch(seed):
-            module = builder(
-                image_shape=image_shape,
-                n_classes=n_classes,
-                width=dimensions.width,
-                embedding_dim=dimensions.embedding_dim,
-                depth=self.depth,
-            )
+    def _initial_module(self, seed: int) -> nn.Module:
+        module = self._new_module(seed)
         if self.warm_start and hasattr(self, "module_"):
             backbone = self.module_.backbone.state_dict()
             module.get_submodule("backbone").load_state_dict(backbone)
         return module
+
+    def _new_module(self, seed: int) -> nn.Module:
+        """An untrained network for the shape and the number of people seen in fit."""
+        dimensions = preset(self.size)
+        builder = Recogniser if self.module is None else self.module
+        with forked_torch(seed):
+            return builder(
+                image_shape=self.image_shape_,
+                n_classes=self.n_trained_people_,
+                width=dimensions.width,
+                embedding_dim=dimensions.embedding_dim,
+                depth=self.depth,
+            )
 
     def _directions(self) -> NDArray[np.float32] | None:
         directions = getattr(self.module_, "directions", None)

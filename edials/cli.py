@@ -1,0 +1,193 @@
+"""The command: ``edials demo``, ``edials fit`` and ``edials anonymize``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from . import __version__
+from .anonymizer import EDIALSAnonymizer
+from .attributes import AttributeClassifier
+from .autoencoder import AdversarialAutoencoder
+from .certification import WITHHELD
+from .datasets import load_image_folder
+from .demo import run_demo
+from .exceptions import EdialsError, IdentityLeakWarning, UnreadableImageError
+from .images import read_image, write_image
+from .persistence import load, save
+from .recognizer import IdentityClassifier
+
+_CHUNK = 256  # files in memory at a time
+_CONFIDENTIAL = "confidential: never part of a release"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, or 2 with one line on what was wrong."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except (EdialsError, OSError, ValueError) as error:
+        print(f"edials {options.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edials", description="Share face images without sharing who is on them."
+    )
+    parser.add_argument("--version", action="version", version=f"edials {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    demo = commands.add_parser("demo", help="fit, anonymize and attack made-up faces")
+    demo.add_argument("--out", type=Path, default=Path("edials-demo"), metavar="DIR")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.set_defaults(run=_demo)
+
+    fit = commands.add_parser("fit", help="fit a model on labelled faces")
+    fit.add_argument("faces", type=Path, help="a folder with one folder per person")
+    fit.add_argument(
+        "--labels",
+        type=Path,
+        help="CSV with a column 'file' or 'identity'; every other column is a kept attribute",
+    )
+    fit.add_argument("--keep", nargs="*", metavar="COLUMN", help="keep only these attributes")
+    fit.add_argument("--out", type=Path, required=True, metavar="MODEL")
+    fit.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
+    fit.add_argument("--networks", choices=("tiny", "small", "base"), default="small")
+    fit.add_argument("--epochs", type=int, help="of every network; by default as the data ask")
+    fit.add_argument("--device", default="auto")
+    fit.add_argument("--seed", type=int, help="leave it out for a release: it tells the draws")
+    fit.set_defaults(run=_fit)
+
+    anonymize = commands.add_parser("anonymize", help="anonymize a folder of faces")
+    anonymize.add_argument("faces", type=Path)
+    anonymize.add_argument("out", type=Path, help="new or empty folder")
+    anonymize.add_argument("--model", type=Path, required=True)
+    anonymize.add_argument(
+        "--manifest", type=Path, help=f"CSV of what became of each file ({_CONFIDENTIAL})"
+    )
+    anonymize.add_argument("--device", default="auto")
+    anonymize.set_defaults(run=_anonymize)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IdentityLeakWarning)  # the table says what was withheld
+        table = run_demo(options.out, random_state=options.seed)
+    print(table.T.to_string(float_format=lambda value: f"{value:.1f}"))
+    print(f"\n{time.perf_counter() - start:.0f} s; see {options.out / 'report.html'}")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    _must_be_folder(options.out.absolute().parent)
+    data = load_image_folder(options.faces, labels=options.labels, size=options.size)
+    attributes = data.attributes
+    if options.keep is not None:
+        unknown = sorted(set(options.keep) - set(attributes.columns))
+        if unknown:
+            raise ValueError(
+                f"--keep names {unknown}; expected columns of the labels: "
+                f"{sorted(attributes.columns)}."
+            )
+        attributes = attributes[options.keep]
+    kept = list(attributes.columns)
+    people = pd.Series(data.identity).nunique()
+    print(f"{len(data.images)} pictures of {people} people; kept: {', '.join(kept) or 'nothing'}")
+    common: dict[str, Any] = {
+        "size": options.networks,
+        "max_epochs": options.epochs,
+        "device": options.device,
+        "verbose": 1,
+    }
+    model = EDIALSAnonymizer(
+        AdversarialAutoencoder(**common),
+        identity_classifier=IdentityClassifier(**common),
+        attribute_classifier=AttributeClassifier(**common),
+        device=options.device,
+        random_state=options.seed,
+    ).fit(data.images, identity=data.identity, attributes=attributes if kept else None)
+    print(f"{save(model, options.out)} ({_CONFIDENTIAL})")
+
+
+def _anonymize(options: argparse.Namespace) -> None:
+    files = load_image_folder(options.faces).paths
+    manifest = options.manifest or options.out.with_name(f"{options.out.name}-manifest.csv")
+    _check_places(options.faces, options.out, manifest)
+    model = load(options.model, device=options.device)
+    if not isinstance(model, EDIALSAnonymizer):
+        raise ValueError(f"{options.model} holds a {type(model).__name__}, not an anonymizer.")
+    options.out.mkdir(exist_ok=True)
+    counts: dict[str, int] = {}
+    opened = os.open(manifest, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(opened, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file", "released_as", "verdict"])
+        for start in tqdm(range(0, len(files), _CHUNK), desc="anonymize", unit_scale=_CHUNK):
+            for row in _anonymize_chunk(model, files[start : start + _CHUNK], options.out):
+                writer.writerow(row)
+                counts[row[2]] = counts.get(row[2], 0) + 1
+    for verdict, count in sorted(counts.items()):
+        print(f"{verdict}: {count}")
+    print(f"{manifest} ({_CONFIDENTIAL})")
+
+
+def _anonymize_chunk(
+    model: EDIALSAnonymizer, files: Sequence[str], out: Path
+) -> list[tuple[str, str, str]]:
+    """Write what was certified; one row (file, released as, verdict) for every input."""
+    size = model.image_shape_[:2]
+    pictures, readable, verdicts = [], [], np.full(len(files), "unreadable", dtype="U12")
+    for row, path in enumerate(files):
+        try:
+            pictures.append(read_image(path, size[0]))
+            readable.append(row)
+        except UnreadableImageError:
+            continue
+    names = [""] * len(files)
+    if pictures:
+        result = model.anonymize(np.stack(pictures))
+        verdicts[readable] = result.verdicts
+        for row, picture in zip(
+            np.array(readable)[result.kept_indices], result.images, strict=True
+        ):
+            names[row] = write_image(picture, out).name
+    assert all(
+        bool(name) != (v in (WITHHELD, "unreadable"))
+        for name, v in zip(names, verdicts, strict=True)
+    )
+    return list(zip(map(str, files), names, verdicts.tolist(), strict=True))
+
+
+def _check_places(faces: Path, out: Path, manifest: Path) -> None:
+    """The release must not mix with originals, an older release, or its own manifest."""
+    source, target = faces.resolve(), out.resolve()
+    if source == target or source in target.parents or target in source.parents:
+        raise ValueError(f"{out} and {faces} lie inside one another; expected separate folders.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not empty; expected a new or an empty folder.")
+    if target == manifest.resolve() or target in manifest.resolve().parents:
+        raise ValueError(f"The manifest {manifest} lies inside the release; it is {_CONFIDENTIAL}.")
+    if manifest.exists():
+        raise ValueError(f"{manifest} exists; move it away, or name another with --manifest.")
+    _must_be_folder(target.parent)
+    _must_be_folder(manifest.resolve().parent)
+
+
+def _must_be_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist; make it first.")
