@@ -24,7 +24,7 @@ from .datasets import make_faces
 from .recognizer import IdentityClassifier
 
 # What a person with two slow cores waits for in less than four minutes.
-_PEOPLE, _JUDGED_PEOPLE, _PHOTOS, _HELD_OUT, _SIZE = 48, 72, 24, 6, 48
+_PEOPLE, _PHOTOS, _HELD_OUT, _CROWD, _JUDGED, _SIZE = 54, 24, 6, 1000, 1000, 48
 _SHOWN = 10
 _ATTRIBUTES = ("age", "gender", "race")
 _NOTES = (
@@ -55,15 +55,17 @@ def run_demo(folder: Path, *, random_state: int = 0, verbose: int = 1) -> pd.Dat
     DataFrame
         One row each for clear, reconstructed and anonymized photos; shares in per cent.
     """
-    seeds = stage_seeds(random_state, "faces", "others", "anonymizer", "judge")
+    seeds = stage_seeds(random_state, "faces", "crowd", "others", "anonymizer", "judge")
     faces = make_faces(_PEOPLE, _PHOTOS, size=_SIZE, random_state=seeds["faces"])
-    others = make_faces(_JUDGED_PEOPLE, 14, size=_SIZE, random_state=seeds["others"])
+    crowd = make_faces(_CROWD, 1, size=_SIZE, random_state=seeds["crowd"])
+    others = make_faces(_JUDGED, 1, size=_SIZE, random_state=seeds["others"])
     held_out = np.arange(len(faces.images)) % _PHOTOS >= _PHOTOS - _HELD_OUT
 
+    # People nobody named teach what faces look like; identity None marks them.
     anonymizer = _small_anonymizer(seeds["anonymizer"], verbose).fit(
-        faces.images[~held_out],
-        identity=faces.identity[~held_out],
-        attributes=faces.attributes[~held_out],
+        np.concatenate([faces.images[~held_out], crowd.images]),
+        identity=np.concatenate([faces.identity[~held_out], np.full(_CROWD, None, dtype=object)]),
+        attributes=pd.concat([faces.attributes[~held_out], crowd.attributes]),
     )
     judge = AttributeClassifier("tiny", max_epochs=30, random_state=seeds["judge"], verbose=verbose)
     judge.fit(others.images, others.attributes)
@@ -84,8 +86,8 @@ def _small_anonymizer(seed: int, verbose: int) -> EDIALSAnonymizer:
     return EDIALSAnonymizer(
         AdversarialAutoencoder(
             "small",
-            latent_dim=128,
-            max_epochs=20,
+            latent_dim=256,
+            max_epochs=15,
             random_state=seeds["autoencoder"],
             verbose=verbose,
         ),
