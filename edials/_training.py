@@ -88,7 +88,7 @@ class _Batches:
 
 
 def augment_faces(images: torch.Tensor) -> torch.Tensor:
-    """Mirror, turn, zoom, shift, relight and partly cover pictures at random.
+    """Mirror, turn, zoom, shift, blur, relight and partly cover pictures at random.
 
     Parameters
     ----------
@@ -113,6 +113,14 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
         theta.to(images.device), [n, 3, height, width], align_corners=False
     )
     images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    # A third are blurred as if they came from half the pixels or fewer, so that what is learned
+    # does not hang on detail that a reconstruction has lost.
+    blurred = (torch.rand(n, 1, 1, 1) < 0.33).to(images.device)
+    shrink = float(torch.rand(1)) * 0.4 + 0.25
+    small = functional.interpolate(images, scale_factor=shrink, mode="area")
+    small = functional.interpolate(small, size=(height, width), mode="bicubic")
+    images = torch.where(blurred, small, images)
 
     contrast, brightness = 1 + uniform(0.25, 1, 1, 1), uniform(0.08, 1, 1, 1)
     tint = uniform(0.025, 3, 1, 1)

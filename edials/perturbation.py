@@ -92,6 +92,7 @@ def fit_prior(
     weights: NDArray[np.float64],
     *,
     consistency: float = 0.9,
+    temperature: float = 0.7,
 ) -> SurrogatePrior:
     """Estimate the surrogates' distribution.
 
@@ -109,6 +110,9 @@ def fit_prior(
     weights : ndarray of shape (n_samples,)
         Weight of each photo; with 1 / (photos of the person) every person counts once.
     consistency : float in [0, 1), default=0.9
+    temperature : float in (0, 1], default=0.7
+        Factor on the standard deviation of a draw. A Gaussian reaches further than faces do, and
+        its far draws look like several at once; nearer ones are more like faces, and more alike.
 
     Returns
     -------
@@ -131,6 +135,7 @@ def fit_prior(
     factor = np.linalg.cholesky(covariance).T  # noise @ factor has covariance factor' factor
     if len(effects):
         factor = _calm(factor, covariance, effects, sizes, consistency)
+    factor = temperature * factor
     return SurrogatePrior(
         sizes, mean.astype(np.float32), effects.astype(np.float32), factor.astype(np.float32)
     )

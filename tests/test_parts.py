@@ -130,7 +130,7 @@ def test_prior_has_the_moments_of_the_data():
     generator = np.random.default_rng(0)
     codes = generator.integers(2, size=(4000, 1))
     rows = generator.standard_normal((4000, 3)) * [1, 2, 3] + codes * [0, 0, 4]
-    prior = fit_prior(rows, codes, [2], np.ones(4000), consistency=0.0)
+    prior = fit_prior(rows, codes, [2], np.ones(4000), consistency=0.0, temperature=1.0)
     noise = torch.from_numpy(generator.standard_normal((4000, 3)).astype(np.float32))
     draws = prior.draw(np.ones((4000, 1), int), noise).numpy()
     np.testing.assert_allclose(draws.mean(0), [0, 0, 4], atol=0.3)
