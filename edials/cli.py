@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import secrets
 import sys
 import time
 import warnings
@@ -22,6 +23,7 @@ from .attributes import AttributeClassifier
 from .autoencoder import AdversarialAutoencoder
 from .certification import WITHHELD
 from .datasets import load_image_folder
+from .datasets._sources import Source
 from .demo import run_demo
 from .exceptions import EdialsError, IdentityLeakWarning, UnreadableImageError
 from .images import read_image, write_image
@@ -125,7 +127,10 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _anonymize(options: argparse.Namespace) -> None:
-    files = load_image_folder(options.faces).paths
+    source = Source(options.faces, zip_allowed=False)
+    files = [str(source.path / name) for name in source.names]
+    # On disk, files lie in the order they were written: it must not be that of the people.
+    secrets.SystemRandom().shuffle(files)
     manifest = options.manifest or options.out.with_name(f"{options.out.name}-manifest.csv")
     _check_places(options.faces, options.out, manifest)
     model = load(options.model, device=options.device)

@@ -13,8 +13,10 @@ from conftest import make_anonymizer
 from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import cross_validate
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from edials import AttributeClassifier, EDIALSAnonymizer
 from edials.certification import WITHHELD
@@ -206,6 +208,36 @@ def test_pipeline_cross_validation_and_persistence(faces, tmp_path):
     np.testing.assert_array_equal(
         np.load(tmp_path / "out.npy"), pipeline["anonymize"].transform(faces.images[:8])
     )
+
+
+def test_grid_search_over_strength_sees_privacy(faces, fitted):
+    model = EDIALSAnonymizer(
+        FrozenEstimator(fitted.autoencoder_),
+        identity_classifier=FrozenEstimator(fitted.identity_classifier_),
+        attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        random_state=0,
+    )
+    turns = [(np.flatnonzero(np.arange(100) % 10 < 5), np.flatnonzero(np.arange(100) % 10 >= 5))]
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(
+            Pipeline([("anonymize", model)]), {"anonymize__strength": [0.03, 1.0]}, cv=turns
+        )
+        search.fit(
+            faces.images,
+            faces.attributes["age"],
+            identity=faces.identity,
+            attributes=faces.attributes,
+        )
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_["anonymize__strength"] == 1.0
+
+
+def test_plain_classifiers_after_a_flattener(faces, fitted):
+    flatten = FunctionTransformer(lambda images: images.reshape(len(images), -1))
+    pipeline = make_pipeline(FrozenEstimator(fitted), flatten, RidgeClassifier())
+    pipeline.fit(faces.images, faces.attributes["gender"])
+    assert set(pipeline.predict(faces.images[:5])) <= {"female", "male"}
+    assert "EDIALSAnonymizer" in fitted._repr_html_()
 
 
 def test_frozen_parts_are_not_fitted_again(faces, fitted):
