@@ -44,7 +44,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         embedding_dim=..., depth=...)``, returns an nn.Module with logits (n, n_outputs).
     max_epochs : int, optional
         None makes about 1,000 optimisation steps, but 6 epochs at least and 80 at most.
-    learning_rate : float, default=2e-3
+    learning_rate : float, default=0.002
     batch_size : int, default=64
     validation_fraction : float, default=0.1
     patience : int, optional

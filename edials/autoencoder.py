@@ -73,7 +73,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
     attribute_weight : float, default=0.05
     max_epochs : int, optional
         None makes about 1,000 optimisation steps, but 2 epochs at least and 80 at most.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=0.001
         Peak of a schedule that rises linearly and falls as a cosine.
     batch_size : int, default=64
     validation_fraction : float, default=0.05

@@ -187,8 +187,10 @@ def evade(
         Mean and standard deviation of each feature over the background.
     recognised : callable (coordinates (m, n_features), rows (m,)) -> bool Tensor (m,)
         Whether the person is still recognised, with its margin.
-    single_steps, max_steps : int
-    growth : float
+    single_steps : int, default=12
+        Steps that add one feature each.
+    max_steps : int, default=40
+    growth : float, default=1.15
 
     Returns
     -------

@@ -57,7 +57,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         images evenly, 1 people. Ignored with ``sample_weight``.
     max_epochs : int, optional
         None makes about 1,500 optimisation steps, but 12 epochs at least and 80 at most.
-    learning_rate : float, default=4e-3
+    learning_rate : float, default=0.004
     batch_size : int, default=64
     validation_fraction : float, default=0.1
         Share of each person's images held out for early stopping and for the thresholds.

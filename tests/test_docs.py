@@ -1,0 +1,58 @@
+"""What is written runs, and says the defaults that the signatures have."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edials
+from edials.datasets import make_faces
+from edials.images import ImageReader
+from edials.perturbation import evade, fit_prior
+
+ROOT = Path(edials.__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTED = [
+    *(getattr(edials, name) for name in edials.__all__),
+    *(make_faces, ImageReader, evade, fit_prior),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_run(page, tmp_path):
+    """All Python blocks of a page, in order, in a new process without warnings."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    if blocks:
+        command = [sys.executable, "-W", "error", "-c", "\n".join(blocks)]
+        subprocess.run(command, cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("documented", DOCUMENTED, ids=lambda documented: documented.__name__)
+def test_documented_defaults(documented):
+    text = inspect.getdoc(documented)
+    for name, parameter in inspect.signature(documented).parameters.items():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        found = re.search(rf"^([\w, ]+, )?{name}(, [\w, ]+)? : (.*)$", text, flags=re.M)
+        if found is None and inspect.isclass(documented) and "Parameters" not in text:
+            continue  # a record: its fields are attributes
+        assert found, f"{name} is not documented"
+        said = re.search(r"default=(.+)$", found[3])
+        if parameter.default is parameter.empty:
+            assert said is None, name
+        elif said is None:
+            assert parameter.default is None or "optional" in found[3], name
+        else:
+            value = said[1].strip()
+            assert value == str(parameter.default).replace("'", '"') or value == (
+                f'"{parameter.default}"'
+            ), f"{name}: documented {value}, in truth {parameter.default!r}"
