@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
+from edials._training import TrainingLength, has_bfloat16
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.identity_basis import fit_identity_basis
 from edials.images import ImageReader, write_image
@@ -64,6 +65,22 @@ def test_networks_follow_their_device():
 def test_any_multiple_of_16(shape):
     network = AutoencoderNetwork(shape, 8, 16)
     assert network(torch.rand(2, 3, *shape[:2])).shape == (2, 3, *shape[:2])
+
+
+def test_training_is_as_long_as_the_data_ask():
+    length = TrainingLength(steps=1000, fewest=6, most=80)
+    assert length.epochs(64 * 20, 64) == 50
+    assert length.epochs(10, 64) == 80
+    assert length.epochs(10**6, 64) == 6
+    assert not has_bfloat16(torch.device("meta"))
+
+
+def test_progress_only_when_asked(faces, capfd):
+    model = AttributeClassifier("tiny", max_epochs=1, random_state=0)
+    model.fit(faces.images, faces.attributes["age"])
+    assert capfd.readouterr() == ("", "")
+    clone(model).set_params(verbose=1).fit(faces.images, faces.attributes["age"])
+    assert "attribute classifier: 100%" in capfd.readouterr().err
 
 
 def test_autoencoder(faces):

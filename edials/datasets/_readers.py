@@ -296,7 +296,8 @@ def _check_mtf_tasks(source: Source, tasks: dict[str, pd.DataFrame]) -> None:
 def _mtf_task(folder: str) -> str | None:
     # Whole words for the short ones: "images" and "Page" contain "age".
     words = "".join(c if c.isalpha() else " " for c in folder.lower()).split()
-    for task, keys in _MTF_TASKS.items():
+    # Identity last: "gender_recognition" is a task of its own.
+    for task, keys in sorted(_MTF_TASKS.items(), key=lambda item: item[0] == "identity"):
         for key in keys:
             if key in words or (len(key) > 4 and key in folder.lower()):
                 return task

@@ -1,0 +1,37 @@
+"""The benchmark runs from end to end on a miniature of the published layout."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edials.datasets import make_faces
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_benchmark_on_a_miniature_of_mtf(tmp_path):
+    faces = make_faces(16, 10, size=32, random_state=0)
+    for row, image in enumerate(faces.images):
+        labels = {"identity": faces.identity[row], **faces.attributes.iloc[row]}
+        for task, label in labels.items():
+            place = tmp_path / "mtf" / f"{task}_recognition" / label
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{row:04}.png")
+    command = [sys.executable, str(EXAMPLES / "benchmark_faces.py"), "--dataset", "mtf"]
+    command += ["--data", str(tmp_path / "mtf"), "--cache", str(tmp_path / "cache")]
+    command += ["--json", str(tmp_path / "out.json"), "--quick", "--size", "32"]
+    command += ["--cnn-epochs", "1", "--methods", "clear", "reconstruction", "surrogate 1"]
+    subprocess.run(command, check=True)
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert {"dataset", "people", "chance", "floor", "seed", "versions"} <= set(result["meta"])
+    rows = {row["method"]: row for row in result["rows"]}
+    assert list(rows) == ["clear", "reconstruction", "surrogate"]
+    for row in rows.values():
+        assert all(0 <= row[f"{kind}_risk"] <= 1 for kind in ("static", "parrot", "poison"))
+        assert set(row["macro_f1"]) == {"age", "gender", "race"}
+        assert np.isfinite([row["ssim"], row["psnr"], row["images_per_second"]]).all()
+    assert rows["surrogate"]["originals_among_outputs"] == 0
