@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -309,6 +310,8 @@ def train(
     device, seed, learning_rate, verbose, **settings
         Passed to the net.
     """
+    if max_epochs is not None and (not isinstance(max_epochs, numbers.Integral) or max_epochs < 1):
+        raise ValueError(f"max_epochs={max_epochs!r}; expected None or an integer of at least 1.")
     if max_epochs is None:
         max_epochs = typical.epochs(len(dataset), settings["batch_size"])
     patience = max(1, math.ceil(max_epochs / 3)) if patience is None else patience

@@ -73,7 +73,13 @@ def check_images(
     """
     if hasattr(X, "to_numpy") and not isinstance(X, np.ndarray):
         X = X.to_numpy()
-    images = X if isinstance(X, np.ndarray) else np.asarray(X)
+    try:
+        images = X if isinstance(X, np.ndarray) else np.asarray(X)
+    except ValueError as error:  # NumPy refuses ragged nested sequences
+        raise InvalidImageError(
+            f"The images cannot be put into one array ({error}). Expected pictures of one size: "
+            f"resize them, for example with ImageReader(size=64)."
+        ) from error
     if images.dtype == object or images.dtype.kind in "US":
         raise InvalidImageError(
             f"The images have dtype {images.dtype}; expected numbers. For paths put an ImageReader "
@@ -185,12 +191,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
             return accelerator.current_accelerator()
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)  # a build without it says so only now
+    except (RuntimeError, TypeError, AssertionError) as error:
         raise ValueError(
-            f"device={device!r} is not a device that torch knows; expected 'auto', 'cpu' or a "
-            f"name such as 'mps'."
+            f"device={device!r} is not a device that torch can use here ({error}); expected "
+            f"'auto', 'cpu' or the name of an accelerator that is there."
         ) from error
+    return resolved
 
 
 def check_batch_size(batch_size: Any) -> int:
@@ -248,11 +256,11 @@ def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None)
             f"{name} is a dict; expected an array or DataFrame with one row per image, because "
             f"cross-validation slices those and not dicts. Use pandas.DataFrame({name})."
         )
-    column = pd.Series(np.asarray(values, dtype=object) if isinstance(values, list) else values)
     if np.ndim(values) > 1:
         raise InvalidLabelsError(
             f"{name} has shape {np.shape(values)}; expected (n_samples,), one label per image."
         )
+    column = pd.Series(np.asarray(values, dtype=object) if isinstance(values, list) else values)
     if n_samples is not None and len(column) != n_samples:
         raise InvalidLabelsError(
             f"{name} has {len(column)} entries for {n_samples} images; expected one per image."
@@ -277,7 +285,10 @@ def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None)
         missing = missing | minus_one.astype(bool)
     if missing.all():
         raise InvalidLabelsError(f"Every entry of {name} is missing; expected at least one label.")
+    kinds = {isinstance(value, str) for value in plain[~missing]}
     try:
+        if len(kinds) > 1:  # NumPy would turn 1 and "1" into one label
+            raise TypeError("strings and others")
         classes, inverse = np.unique(np.array(list(plain[~missing])), return_inverse=True)
     except TypeError as error:
         raise InvalidLabelsError(

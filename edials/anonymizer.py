@@ -27,11 +27,11 @@ from ._validation import (
     to_uint8,
 )
 from .attributes import AttributeClassifier
-from .attribution import mean_absolute
+from .attribution import check_explainer, mean_absolute
 from .audit.attackers import LatentAttacker
-from .audit.risk import attribute_floor, cross_validated_risk
+from .audit.risk import attribute_floor, cross_validated_risk, share_alone
 from .autoencoder import AdversarialAutoencoder
-from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel, as_input, takes_images
+from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel, as_input
 from .engine import Engine, Outcome
 from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageError
 from .identity_basis import fit_identity_basis, raw_basis
@@ -49,6 +49,11 @@ _EVADE_BATCHES = 8
 # People nobody named enter the surrogates' distribution as if they were as many as the named
 # ones, or this many, at most: a large crowd must not decide what the released faces look like.
 _CROWD = 100
+# So many people, each with a label of their own, are no coincidence.
+_NAMING = 5
+# Below strength 1 the door leans on the recogniser, which should match a person's photos at least
+# this often where strangers match once in a hundred times.
+_USEFUL_MATCH_RATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,9 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
     basis_ : IdentityBasis
     importance_ : ndarray of shape (latent_dim,)
         Mean |SHAP| over people.
+    true_match_rate_ : float
+        How often the identity classifier matches two photos of one person, fitted ones, where
+        strangers match once in a hundred times; NaN if it does not verify.
     prior_ : SurrogatePrior
     n_features_in_ : int
         Numbers per image.
@@ -210,10 +218,21 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         """
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
         self._check_parameters()
+        if hasattr(self, "prior_"):  # a fit that fails must not leave half of the old model usable
+            del self.prior_
         people = encode_labels(identity, name="identity", n_samples=len(images))
         if len(people.classes) < 2:
-            raise InvalidLabelsError("identity holds 1 class; expected at least two people.")
-        kept = encode_attributes(y if attributes is None else attributes, len(images))
+            raise InvalidLabelsError(
+                f"identity holds 1 class, {people.classes[0]!r}; expected at least two people."
+            )
+        photos = np.bincount(people.codes[people.known])
+        if (photos >= 2).sum() < 2:
+            raise InvalidLabelsError(
+                f"{int((photos >= 2).sum())} people have two images or more; expected at least "
+                f"two, since what tells people apart is judged against how their photos differ."
+            )
+        kept = self._varied(encode_attributes(y if attributes is None else attributes, len(images)))
+        self._check_kept(people, kept)
         seeds = stage_seeds(
             self.random_state, "autoencoder", "identity", "attributes", "background", "explain"
         )
@@ -223,6 +242,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         kept = self._in_classifiers_order(kept)
         self._fit_basis_and_prior(images, people, kept, seeds["background"])
         self.importance_ = self._explain_people(images, people, seeds["explain"])
+        self.true_match_rate_ = self._match_rate(images, people, seeds["explain"])
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(
             None if self.random_state is None else stage_seeds(self.random_state, "draws")["draws"]
@@ -232,6 +252,9 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         choose(np.zeros(1), self.strength)
         check_batch_size(self.batch_size)
+        check_explainer(self.explainer)
+        if not self.attribute_weight >= 0:
+            raise ValueError(f"attribute_weight={self.attribute_weight!r}; expected 0 or more.")
         for name, possible in (
             ("perturbation", ("surrogate", "evade")),
             ("basis", ("identity", "raw")),
@@ -239,6 +262,49 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         ):
             if getattr(self, name) not in possible:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {possible}.")
+
+    @staticmethod
+    def _varied(kept: AttributeTargets | None) -> AttributeTargets | None:
+        """The attributes that differ between images, in a table with complete rows."""
+        if kept is None:
+            return None
+        complete = int((kept.codes >= 0).all(axis=1).sum())
+        if complete < 2:
+            raise InvalidLabelsError(
+                f"{complete} images have all of the kept attributes {list(kept.classes)}; expected "
+                f"at least two. Leave out the attribute that is missing most."
+            )
+        constant = [name for name, classes in kept.classes.items() if len(classes) < 2]
+        if not constant:
+            return kept
+        warnings.warn(
+            f"The attributes {constant} are the same on every image and keep nothing; they are "
+            f"left out.",
+            stacklevel=3,
+        )
+        varied = kept.table().drop(columns=constant)
+        return encode_attributes(varied, len(varied)) if varied.shape[1] else None
+
+    def _check_kept(self, people: Labels, kept: AttributeTargets | None) -> None:
+        """Kept attributes that name people would keep the identity under another name."""
+        if kept is None:
+            return
+        known = people.known
+        for column, name in enumerate(kept.classes):
+            alone = share_alone(people.codes[known], kept.codes[known, column])
+            if alone == 1 and len(people.classes) >= _NAMING:
+                raise InvalidLabelsError(
+                    f"The kept attribute {name!r} is different for each of {len(people.classes)} "
+                    f"people, so it would keep who they are. Leave it out of attributes (or y)."
+                )
+        alone = share_alone(people.codes[known], kept.codes[known])
+        if alone > 0.5:
+            warnings.warn(
+                f"{alone:.0%} of the people are alone with their kept attributes "
+                f"{list(kept.classes)}: whoever knows these knows them. Keep fewer, or coarser.",
+                IdentityLeakWarning,
+                stacklevel=3,
+            )
 
     def _fit_parts(
         self,
@@ -253,30 +319,22 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             "verbose": self.verbose,
         }
         table = None if kept is None else kept.table()
-        autoencoder = self.autoencoder
-        if autoencoder is None:
-            autoencoder = AdversarialAutoencoder(random_state=seeds["autoencoder"], **common)
-            autoencoder.set_params(
-                attribute_weight=self.attribute_weight * autoencoder.attribute_weight
-            )
-        self.autoencoder_ = clone(autoencoder).fit(images, table if self.attribute_weight else None)
-        recogniser = self.identity_classifier
-        if recogniser is None:
-            recogniser = IdentityClassifier(random_state=seeds["identity"], **common)
-        recogniser = clone(recogniser)
-        named = images[people.known]
-        if not takes_images(recogniser):
-            named = as_input(to_uint8(named), False)
+        autoencoder = _own(self.autoencoder, AdversarialAutoencoder, common, seeds["autoencoder"])
+        if "attribute_weight" in autoencoder.get_params(deep=False):
+            weight = self.attribute_weight * autoencoder.attribute_weight
+            autoencoder.set_params(attribute_weight=weight)
+        self.autoencoder_ = autoencoder.fit(images, table if self.attribute_weight else None)
+        recogniser = _own(self.identity_classifier, IdentityClassifier, common, seeds["identity"])
         self.identity_classifier_ = recogniser.fit(
-            named, people.classes[people.codes[people.known]]
+            as_input(recogniser, images[people.known]), people.classes[people.codes[people.known]]
         )
         self.attribute_classifier_: Any = None
         self.attribute_names_ = [] if kept is None else list(kept.classes)
         if kept is not None:
-            classifier = self.attribute_classifier
-            if classifier is None:
-                classifier = AttributeClassifier(random_state=seeds["attributes"], **common)
-            self.attribute_classifier_ = clone(classifier).fit(images, table)
+            classifier = _own(
+                self.attribute_classifier, AttributeClassifier, common, seeds["attributes"]
+            )
+            self.attribute_classifier_ = classifier.fit(images, table)
 
     def _in_classifiers_order(self, kept: AttributeTargets | None) -> AttributeTargets | None:
         """The kept attributes in the codes of the attribute classifier, which transform will use.
@@ -328,6 +386,11 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             to_uint8(images[rows]), n_samples=_FIT_SAMPLES, seed=seed, targets=1
         )
         return mean_absolute(values.values, people.codes[rows])
+
+    def _match_rate(self, images: NDArray, people: Labels, seed: int) -> float:
+        rows = np.random.default_rng(seed).permutation(np.flatnonzero(people.known))[:500]
+        panel = Panel(self.identity_classifier_, _DOOR_FMR)
+        return panel.true_match_rate(to_uint8(images[rows]), people.codes[rows])
 
     # --- transform ---------------------------------------------------------------------------
 
@@ -390,8 +453,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         ), image_format
 
     def _each(self, engine: Engine, chunks: Iterator[NDArray]) -> list[Outcome]:
-        if self.n_jobs in (None, 1):
-            return [engine.run(to_uint8(chunk)) for chunk in chunks]
+        # n_jobs=None follows joblib.parallel_config, and is one process without it.
         return Parallel(n_jobs=self.n_jobs)(
             delayed(engine.run)(to_uint8(chunk)) for chunk in chunks
         )
@@ -407,6 +469,15 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         elif not engine.mask.any():
             warnings.warn(
                 "strength=0 removes nothing: the output is the plain reconstruction.",
+                IdentityLeakWarning,
+                stacklevel=4,
+            )
+
+        elif not engine.mask.all() and self.true_match_rate_ < _USEFUL_MATCH_RATE:
+            warnings.warn(
+                f"The identity classifier matches two photos of one person in "
+                f"{self.true_match_rate_:.0%} of pairs: below strength 1 its certificates mean "
+                f"little. Train it longer or on more people, or use strength=1.",
                 IdentityLeakWarning,
                 stacklevel=4,
             )
@@ -434,8 +505,9 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
     def explain(self, X: ArrayLike) -> shap.Explanation:
         """SHAP values of the identity decision over the latent features.
 
-        The decision is the log-odds of the person that the recogniser sees; the background are
-        other images of the same predicted attributes.
+        The decision is the log-odds of the person that the recogniser sees. The background are
+        synthetic draws: with ``explainer="gradient"`` for the image's own predicted attributes,
+        with the others for all.
 
         Parameters
         ----------
@@ -454,7 +526,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         )
 
     def score(
-        self, X: ArrayLike, y: Any, *, identity: ArrayLike, sample_weight: Any = None
+        self, X: ArrayLike, y: Any, *, identity: Any = None, sample_weight: Any = None
     ) -> float:
         """Utility minus excess risk; higher is better, and at most 1.
 
@@ -467,25 +539,35 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
         y : array-like of shape (n_samples,)
-            Labels of the first kept attribute.
+            Labels of a kept attribute, missing ones allowed: a Series of its name, or, without a
+            name, of the first one.
         identity : array-like of shape (n_samples,)
         sample_weight : array-like of shape (n_samples,), optional
         """
         check_is_fitted(self, "prior_")
         if self.attribute_classifier_ is None:
             raise InvalidLabelsError("score needs a kept attribute; fit with y or attributes.")
+        if identity is None:
+            raise InvalidLabelsError(
+                "score needs identity=, who is on each image, to measure risk. In cross-validation "
+                "switch metadata routing on: sklearn.set_config(enable_metadata_routing=True)."
+            )
         released = self.transform(X)
-        labels = encode_labels(y, name="y", n_samples=len(released))
         people = encode_labels(identity, name="identity", n_samples=len(released))
-        predicted = self.attribute_classifier_.predict_table(released).iloc[:, 0].to_numpy()
-        utility = balanced_accuracy_score(
-            labels.classes[labels.codes].astype(str),
-            predicted.astype(str),
-            sample_weight=sample_weight,
+        name = _name_of(y, self.attribute_names_)
+        classes = self.attribute_classifier_.classes_per_attribute_[name]
+        labels = encode_attributes(
+            pd.DataFrame({name: np.asarray(y, dtype=object)}), len(released), {name: classes}
         )
+        assert labels is not None
+        true, known = labels.codes[:, 0], labels.codes[:, 0] >= 0
+        column = self.attribute_names_.index(name)
+        predicted = self.attribute_classifier_.predict_codes(released)[:, column]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        utility = balanced_accuracy_score(true[known], predicted[known], sample_weight=weights)
         attacker = LatentAttacker(self.autoencoder_)
         risk = cross_validated_risk(attacker, released, people.codes)
-        floor = attribute_floor(people.codes, labels.codes)
+        floor = attribute_floor(people.codes, true)
         return float(utility - max(0.0, risk - floor))
 
     def __sklearn_tags__(self) -> Any:
@@ -494,6 +576,27 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         tags.target_tags.required = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _name_of(y: Any, names: list[str]) -> str:
+    """Which kept attribute some labels are: the one a Series is named after, else the first."""
+    name = getattr(y, "name", None)
+    if name is None or len(names) == 1:
+        return names[0]
+    if name not in names:
+        raise InvalidLabelsError(f"y is named {name!r}; expected one of the kept {names!r}.")
+    return str(name)
+
+
+def _own(part: Any, default: type, common: dict[str, Any], seed: int) -> Any:
+    """A part to fit: the default, or the given one's clone, seeded where it has no seed."""
+    if part is None:
+        return default(random_state=seed, **common)
+    part = clone(part)
+    parameters = part.get_params(deep=False)
+    if "random_state" in parameters and parameters["random_state"] is None:
+        part.set_params(random_state=seed)
+    return part
 
 
 def _row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -53,7 +53,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
-        Start from the previous fit's weights, if it had the same attributes.
+        Start from the previous fit's weights, if it had the same attributes and image size.
     device : str, default="auto"
     random_state : int, RandomState instance or None, default=None
     verbose : int, default=0
@@ -252,9 +252,13 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         return targets
 
     def _initial_module(self, seed: int) -> nn.Module:
-        return (
-            self.module_ if self.warm_start and hasattr(self, "module_") else self._new_module(seed)
+        learned = (
+            self.image_shape_,
+            {name: classes.tolist() for name, classes in self.classes_per_attribute_.items()},
         )
+        fits = getattr(self, "_learned", None) == learned
+        self._learned = learned
+        return self.module_ if self.warm_start and fits else self._new_module(seed)
 
     def _new_module(self, seed: int) -> nn.Module:
         """An untrained network for the shape and classes seen in fit."""

@@ -7,6 +7,7 @@ returns a ``shap.Explanation``. Scores are those of :mod:`edials.identity_score`
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -158,9 +159,10 @@ class ExpectedGradients(_Explainer):
     def _explain(
         self, data: NDArray, members: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # All random numbers first, so that the batch size does not matter.
-        generator = np.random.default_rng(seed)
-        uniform, jitter = generator.random((2, len(data), self.n_samples))
+        # Every row's random numbers come from its own bytes: neither the batch size nor the other
+        # rows matter.
+        own_draws = [_generator_of(row, seed).random((2, self.n_samples)) for row in data]
+        uniform, jitter = np.stack(own_draws, axis=1)
         picks = np.stack(
             [own[(draw * len(own)).astype(int)] for own, draw in zip(members, uniform, strict=True)]
         ).ravel()
@@ -306,6 +308,22 @@ _EXPLAINERS: dict[str, type[_Explainer]] = {
 }
 
 
+def check_explainer(explainer: Any) -> None:
+    """Check that an explainer is a known name, or something to build one with.
+
+    Raises
+    ------
+    ValueError
+        As :func:`make_explainer`.
+    """
+    known = explainer in _EXPLAINERS if isinstance(explainer, str) else callable(explainer)
+    if not known or isinstance(explainer, shap.Explainer):
+        raise ValueError(
+            f"explainer={explainer!r}; expected one of {sorted(_EXPLAINERS)}, or a class of shap's "
+            f"such as shap.GradientExplainer, not yet built on a model."
+        )
+
+
 def make_explainer(
     explainer: Any, score: Any, background: ArrayLike, **settings: Any
 ) -> Callable[[ArrayLike], shap.Explanation]:
@@ -326,15 +344,11 @@ def make_explainer(
     ValueError
         If the name is unknown, or an explainer comes already built on another model.
     """
-    kind = _EXPLAINERS.get(explainer) if isinstance(explainer, str) else explainer
+    check_explainer(explainer)
+    kind = _EXPLAINERS[explainer] if isinstance(explainer, str) else explainer
     if isinstance(kind, type) and issubclass(kind, _Explainer):
         return kind(score, background, **settings)
-    if callable(kind) and not isinstance(kind, shap.Explainer):
-        return _ForeignExplainer(kind, score, background, **settings)
-    raise ValueError(
-        f"explainer={explainer!r}; expected one of {sorted(_EXPLAINERS)}, or a class of shap's "
-        f"such as shap.GradientExplainer, not yet built on a model."
-    )
+    return _ForeignExplainer(kind, score, background, **settings)
 
 
 def path_gradients(
@@ -388,6 +402,11 @@ def mean_absolute(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:
     sums = np.zeros((codes.max() + 1, values.shape[1]))
     np.add.at(sums, codes, np.abs(values))
     return (sums / np.bincount(codes)[:, None]).mean(axis=0)
+
+
+def _generator_of(row: NDArray, seed: int) -> np.random.Generator:
+    digest = hashlib.blake2b(row.tobytes(), key=seed.to_bytes(8, "big"), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
 
 
 def _call_shap(built: Any, latent: torch.Tensor) -> NDArray[np.float64]:

@@ -84,7 +84,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
-        Continue from the previous fit's weights.
+        Continue from the previous fit's weights, if it had as many classes and the same size.
     device : str, default="auto"
     random_state : int, RandomState instance or None, default=None
     verbose : int, default=0
@@ -188,7 +188,10 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         return self
 
     def _initial_module(self, images: NDArray, seeds: dict[str, int]) -> nn.Module:
-        if self.warm_start and hasattr(self, "module_"):
+        learned = (self.image_shape_, [len(c) for c in self.classes_per_attribute_.values()])
+        fits = getattr(self, "_learned", None) == learned
+        self._learned = learned
+        if self.warm_start and fits:
             return self.module_
         module = self._new_module(seeds["weights"])
         if isinstance(module, AutoencoderNetwork):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from ._validation import to_tensor
+from ._validation import to_tensor, to_uint8
 from .losses import structural_similarity
+from .recognizer import IdentityClassifier
 
 #: Verdicts, from best to worst.
 CERTIFIED, STRENGTHENED = "certified", "strengthened"
@@ -28,23 +28,27 @@ class Panel:
     Parameters
     ----------
     classifier : estimator
-        One of ours, or any scikit-learn classifier on flat rows of pixels in [0, 1].
+        One of ours; a classifier of float32 images (a skorch net); or any scikit-learn classifier,
+        on flat rows of pixels in [0, 1]. With ``embed`` (unit rows) and ``threshold(fmr)`` it
+        verifies pairs as well.
     fmr : float
         False match rate of the verification threshold.
     """
 
     def __init__(self, classifier: Any, fmr: float):
         self.classifier = classifier
-        self.on_images = takes_images(classifier)
+        self.fmr = fmr
         self.n_people = len(classifier.classes_)
         self.verifies = hasattr(classifier, "embed") and hasattr(classifier, "threshold")
         self.threshold = classifier.threshold(fmr) if self.verifies else np.nan
 
     def logits(self, pictures: NDArray[np.uint8]) -> NDArray:
         """One score per picture and person, higher is more likely, shape (n, n_people)."""
-        X = as_input(pictures, self.on_images)
-        if self.on_images and hasattr(self.classifier, "decision_function"):
-            return self.classifier.decision_function(X)
+        X = as_input(self.classifier, pictures)
+        if hasattr(self.classifier, "decision_function"):
+            scores = self.classifier.decision_function(X)
+            # Two people: scikit-learn gives the difference of their scores.
+            return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
         if hasattr(self.classifier, "predict_proba"):
             return logit(np.clip(self.classifier.predict_proba(X), 1e-9, 1 - 1e-9))
         named = self.classifier.predict(X)
@@ -62,31 +66,63 @@ class Panel:
         named = self.logits(pictures).argmax(axis=1)
         return (candidates == named[:, None]).any(axis=1)
 
+    def embed(self, pictures: NDArray[np.uint8]) -> NDArray:
+        """Unit embeddings; NaN if the classifier cannot embed."""
+        if not self.verifies:
+            return np.full((len(pictures), 1), np.nan)
+        return self.classifier.embed(as_input(self.classifier, pictures))
+
     def similarity(
         self, originals: NDArray[np.uint8], pictures: NDArray[np.uint8]
     ) -> NDArray[np.float64]:
         """Cosine of every picture with its own original; NaN if the classifier cannot embed."""
+        return (self.embed(originals) * self.embed(pictures)).sum(axis=1, dtype=np.float64)
+
+    def matches(self, references: NDArray, pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Whether a picture matches its original's embedding; True where that cannot be said.
+
+        Never True for a classifier that does not verify.
+        """
         if not self.verifies:
-            return np.full(len(pictures), np.nan)
-        first = self.classifier.embed(as_input(originals, self.on_images))
-        second = self.classifier.embed(as_input(pictures, self.on_images))
-        return (first * second).sum(axis=1, dtype=np.float64)
+            return np.zeros(len(pictures), dtype=bool)
+        similarity = (references * self.embed(pictures)).sum(axis=1, dtype=np.float64)
+        # Not "above": a recogniser that gives everybody one embedding, or NaN, tells nothing.
+        return ~(similarity < self.threshold)
+
+    def true_match_rate(self, pictures: NDArray[np.uint8], people: NDArray[np.int64]) -> float:
+        """Share of pairs of one person above the threshold; NaN without such pairs or embeddings.
+
+        Parameters
+        ----------
+        pictures : ndarray of shape (n, height, width, 3), dtype uint8
+        people : ndarray of shape (n,)
+        """
+        first, second = np.triu_indices(len(people), 1)
+        pairs = people[first] == people[second]
+        if not self.verifies or not pairs.any():
+            return float("nan")
+        embedded = self.embed(pictures)
+        similarity = (embedded[first[pairs]] * embedded[second[pairs]]).sum(axis=1)
+        return float((similarity > self.threshold).mean())
 
 
-def takes_images(classifier: Any) -> bool:
-    """Whether a classifier takes image arrays: ours, a skorch net or a module do; others rows."""
-    # A fitted one of ours or a skorch net has ``module_``; before that, ``module`` is a parameter.
-    inside = getattr(classifier, "estimator", classifier)  # of a FrozenEstimator
-    return any(hasattr(inside, name) for name in ("module_", "module")) or isinstance(
-        inside, torch.nn.Module
-    )
+def is_ours(classifier: Any) -> bool:
+    """Whether a classifier, frozen or not, is edials' own, which takes uint8 images."""
+    return isinstance(getattr(classifier, "estimator", classifier), IdentityClassifier)
 
 
-def as_input(pictures: NDArray[np.uint8], on_images: bool) -> NDArray:
-    """Pictures as a recogniser takes them: uint8 images, or flat rows in [0, 1]."""
-    if on_images:
-        return pictures
-    return pictures.reshape(len(pictures), -1).astype(np.float32) / np.float32(255)
+def as_input(classifier: Any, images: NDArray) -> NDArray:
+    """Images as a recogniser takes them.
+
+    Ours takes them as they are; a skorch net, known by its ``module``, float32 images
+    (n, height, width, 3) in [0, 1]; anything else flat float32 rows.
+    """
+    if is_ours(classifier):
+        return images
+    scaled = to_uint8(images).astype(np.float32) / np.float32(255)
+    if hasattr(getattr(classifier, "estimator", classifier), "module"):
+        return scaled
+    return scaled.reshape(len(scaled), -1)
 
 
 def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -9,7 +9,8 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
+from ._validation import SIZE_MULTIPLE
 from .anonymizer import EDIALSAnonymizer
 from .attributes import AttributeClassifier
 from .autoencoder import AdversarialAutoencoder
-from .certification import WITHHELD
 from .datasets import load_image_folder
 from .datasets._sources import Source
 from .demo import run_demo
@@ -63,25 +64,48 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--labels",
         type=Path,
-        help="CSV with a column 'file' or 'identity'; every other column is a kept attribute",
+        help="CSV with a column 'file' (a row per picture) or 'identity' (a row per person); "
+        "every other column is an attribute to keep, unless --keep names them",
     )
-    fit.add_argument("--keep", nargs="*", metavar="COLUMN", help="keep only these attributes")
-    fit.add_argument("--out", type=Path, required=True, metavar="MODEL")
-    fit.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
-    fit.add_argument("--networks", choices=("tiny", "small", "base"), default="small")
+    fit.add_argument("--keep", nargs="+", metavar="COLUMN", help="keep only these columns")
+    fit.add_argument(
+        "--out", type=Path, required=True, metavar="MODEL", help=f"file to write; {_CONFIDENTIAL}"
+    )
+    fit.add_argument("--force", action="store_true", help="replace an existing MODEL")
+    fit.add_argument(
+        "--size",
+        type=int,
+        default=64,
+        help="pictures are cropped to a centred square and resized to this many pixels, a "
+        "multiple of 16 (default: 64)",
+    )
+    fit.add_argument(
+        "--networks",
+        choices=("tiny", "small", "base"),
+        default="small",
+        help="tiny to try out, small for 64 pixels, base for 128 (default: small)",
+    )
     fit.add_argument("--epochs", type=int, help="of every network; by default as the data ask")
-    fit.add_argument("--device", default="auto")
+    fit.add_argument("--device", default="auto", help="where torch computes (default: auto)")
     fit.add_argument("--seed", type=int, help="leave it out for a release: it tells the draws")
     fit.set_defaults(run=_fit)
 
     anonymize = commands.add_parser("anonymize", help="anonymize a folder of faces")
-    anonymize.add_argument("faces", type=Path)
-    anonymize.add_argument("out", type=Path, help="new or empty folder")
-    anonymize.add_argument("--model", type=Path, required=True)
     anonymize.add_argument(
-        "--manifest", type=Path, help=f"CSV of what became of each file ({_CONFIDENTIAL})"
+        "faces", type=Path, help="a folder of pictures, searched to the bottom; none is named"
     )
-    anonymize.add_argument("--device", default="auto")
+    anonymize.add_argument(
+        "out",
+        type=Path,
+        help="new or empty folder for the release: square PNGs of the model's size, random names",
+    )
+    anonymize.add_argument("--model", type=Path, required=True, help="what 'edials fit' wrote")
+    anonymize.add_argument(
+        "--manifest",
+        type=Path,
+        help=f"new CSV of what became of each file (default: OUT-manifest.csv; {_CONFIDENTIAL})",
+    )
+    anonymize.add_argument("--device", default="auto", help="where torch computes (default: auto)")
     anonymize.set_defaults(run=_anonymize)
     return parser
 
@@ -97,19 +121,25 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     _must_be_folder(options.out.absolute().parent)
+    if options.out.is_dir() or (options.out.exists() and not options.force):
+        raise ValueError(
+            f"{options.out} exists; its key made earlier releases. Name another, or use --force."
+        )
+    if options.size < SIZE_MULTIPLE or options.size % SIZE_MULTIPLE:
+        raise ValueError(f"--size {options.size}; expected a multiple of {SIZE_MULTIPLE}.")
     data = load_image_folder(options.faces, labels=options.labels, size=options.size)
-    attributes = data.attributes
-    if options.keep is not None:
-        unknown = sorted(set(options.keep) - set(attributes.columns))
-        if unknown:
-            raise ValueError(
-                f"--keep names {unknown}; expected columns of the labels: "
-                f"{sorted(attributes.columns)}."
-            )
-        attributes = attributes[options.keep]
+    attributes = _kept_columns(data.attributes, options.keep)
     kept = list(attributes.columns)
-    people = pd.Series(data.identity).nunique()
-    print(f"{len(data.images)} pictures of {people} people; kept: {', '.join(kept) or 'nothing'}")
+    named = pd.Series(data.identity)
+    print(
+        f"{len(data.images)} pictures of {named.nunique()} people, {named.isna().sum()} of nobody "
+        f"named; kept: {', '.join(kept) or 'nothing'}"
+    )
+    left_out = len(Source(options.faces).names) - len(data.images)
+    if left_out:
+        print(f"{left_out} pictures are not in {options.labels} and are left out")
+    if "split" in data:
+        print("the column 'split' is not used: every row is fitted on")
     common: dict[str, Any] = {
         "size": options.networks,
         "max_epochs": options.epochs,
@@ -126,6 +156,18 @@ def _fit(options: argparse.Namespace) -> None:
     print(f"{save(model, options.out)} ({_CONFIDENTIAL})")
 
 
+def _kept_columns(attributes: pd.DataFrame, keep: Sequence[str] | None) -> pd.DataFrame:
+    if keep is None:
+        return attributes
+    unknown = sorted(set(keep) - set(attributes.columns))
+    if unknown:
+        raise ValueError(
+            f"--keep names {unknown}; expected columns of the file given with --labels: "
+            f"{sorted(attributes.columns)}."
+        )
+    return attributes[list(keep)]
+
+
 def _anonymize(options: argparse.Namespace) -> None:
     source = Source(options.faces, zip_allowed=False)
     files = [str(source.path / name) for name in source.names]
@@ -137,45 +179,45 @@ def _anonymize(options: argparse.Namespace) -> None:
     if not isinstance(model, EDIALSAnonymizer):
         raise ValueError(f"{options.model} holds a {type(model).__name__}, not an anonymizer.")
     options.out.mkdir(exist_ok=True)
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     opened = os.open(manifest, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(opened, "w", newline="", encoding="utf-8") as stream:
+    with (
+        open(opened, "w", newline="", encoding="utf-8") as stream,
+        tqdm(total=len(files), desc="anonymize") as bar,
+    ):
         writer = csv.writer(stream)
         writer.writerow(["file", "released_as", "verdict"])
-        for start in tqdm(range(0, len(files), _CHUNK), desc="anonymize", unit_scale=_CHUNK):
+        for start in range(0, len(files), _CHUNK):
             for row in _anonymize_chunk(model, files[start : start + _CHUNK], options.out):
                 writer.writerow(row)
-                counts[row[2]] = counts.get(row[2], 0) + 1
+                counts[row[2]] += 1
+                bar.update()
     for verdict, count in sorted(counts.items()):
         print(f"{verdict}: {count}")
     print(f"{manifest} ({_CONFIDENTIAL})")
+    if not any(options.out.iterdir()):
+        raise ValueError(f"Nothing could be released: {dict(counts)}.")
 
 
 def _anonymize_chunk(
     model: EDIALSAnonymizer, files: Sequence[str], out: Path
-) -> list[tuple[str, str, str]]:
+) -> Iterator[tuple[str, str, str]]:
     """Write what was certified; one row (file, released as, verdict) for every input."""
-    size = model.image_shape_[:2]
-    pictures, readable, verdicts = [], [], np.full(len(files), "unreadable", dtype="U12")
-    for row, path in enumerate(files):
+    pictures, readable = [], []
+    for path in files:
         try:
-            pictures.append(read_image(path, size[0]))
-            readable.append(row)
+            pictures.append(read_image(path, model.image_shape_[0]))
+            readable.append(path)
         except UnreadableImageError:
-            continue
-    names = [""] * len(files)
-    if pictures:
-        result = model.anonymize(np.stack(pictures))
-        verdicts[readable] = result.verdicts
-        for row, picture in zip(
-            np.array(readable)[result.kept_indices], result.images, strict=True
-        ):
-            names[row] = write_image(picture, out).name
-    assert all(
-        bool(name) != (v in (WITHHELD, "unreadable"))
-        for name, v in zip(names, verdicts, strict=True)
-    )
-    return list(zip(map(str, files), names, verdicts.tolist(), strict=True))
+            yield path, "", "unreadable"
+    if not pictures:
+        return
+    result = model.anonymize(np.stack(pictures))
+    places = dict(zip(result.kept_indices.tolist(), result.images, strict=True))
+    for row, (path, verdict) in enumerate(zip(readable, result.verdicts, strict=True)):
+        # What is not certified has no picture in the result, so nothing of it can be written.
+        name = write_image(places[row], out).name if row in places else ""
+        yield path, name, str(verdict)
 
 
 def _check_places(faces: Path, out: Path, manifest: Path) -> None:

@@ -6,6 +6,7 @@ replaced, and the key of the draws.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -150,7 +151,7 @@ class Engine:
         if self.mask.all():
             passed = np.ones(len(originals), dtype=bool)
         elif self.panel.verifies:
-            passed = self.panel.similarity(originals, pictures) <= self.panel.threshold
+            passed = ~self.panel.matches(self.panel.embed(originals), pictures)
         else:
             passed = ~self.panel.names_any(pictures, self.panel.candidates(originals))
         return pictures, steps, passed
@@ -167,7 +168,7 @@ class Engine:
         """Draw surrogates for the marked features; the most typical of the candidates is kept."""
         n, d = len(originals), len(mask)
         count = _CANDIDATES if self.prior.sizes else 1
-        noise = keyed_normal(self.secret, originals, (count, d))
+        noise = keyed_normal(self._key(mask), originals, (count, d))
         draws = self.prior.draw(codes, torch.from_numpy(noise))
         if not mask.all():
             own = self.coordinates(originals)[:, None].expand(n, count, d)
@@ -178,6 +179,17 @@ class Engine:
             return pictures
         best = self._typicality(pictures, codes.repeat(count, axis=0)).reshape(n, count).argmax(1)
         return pictures.reshape(n, count, *pictures.shape[1:])[np.arange(n), best]
+
+    def _key(self, mask: NDArray[np.bool_]) -> bytes:
+        """The draws' key for this mask and distribution.
+
+        Releases at two strengths, or by two models of one secret, must not share their draws: what
+        the weaker one leaks would be linked to the stronger.
+        """
+        digest = hashlib.blake2b(key=self.secret, digest_size=32)
+        for part in (mask, self.prior.mean, self.prior.factor, self.basis.forward):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.digest()
 
     def _typicality(
         self, pictures: NDArray[np.uint8], codes: NDArray[np.int64]
@@ -191,13 +203,21 @@ class Engine:
         )
 
     def evade(self, originals: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Push every image until the panel names none of its candidates; steps -1 where it does."""
+        """Push every image until the panel neither names a candidate nor matches the original.
+
+        Steps are -1 where it still does.
+        """
         explanation = self.explain(originals, n_samples=16)
-        candidates = self.panel.candidates(originals)
+        panel = self.panel
+        candidates, references = panel.candidates(originals), panel.embed(originals)
+
+        def known(pictures: NDArray[np.uint8], rows: NDArray) -> NDArray[np.bool_]:
+            named = panel.names_any(pictures, candidates[rows])
+            return named | panel.matches(references[rows], pictures)
 
         def recognised(moved: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             pictures = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
-            return torch.from_numpy(self.panel.names_any(pictures, candidates[rows.numpy()]))
+            return torch.from_numpy(known(pictures, rows.numpy()))
 
         moved, steps = evade(
             torch.from_numpy(explanation.data),
@@ -209,7 +229,7 @@ class Engine:
         pictures = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
         # The bytes that leave are what is judged, not the numbers they were rounded from.
         taken = steps.numpy()
-        taken[self.panel.names_any(pictures, candidates)] = -1
+        taken[known(pictures, np.arange(len(pictures)))] = -1
         return pictures, taken
 
     def coordinates(self, originals: NDArray[np.uint8]) -> torch.Tensor:

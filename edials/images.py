@@ -41,7 +41,7 @@ def read_image(source: str | os.PathLike[str] | IO[bytes], size: int | None = No
     """
     try:
         with Image.open(source) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            picture = _as_rgb(ImageOps.exif_transpose(opened))
             if size is not None:
                 picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
             return np.asarray(picture)
@@ -57,6 +57,19 @@ def read_image(source: str | os.PathLike[str] | IO[bytes], size: int | None = No
             f"{str(name)!r} could not be read as a picture ({error}). Expected a file that Pillow "
             f"can decode, such as PNG or JPEG; remove or repair it."
         ) from error
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """Any mode as RGB: deep greys are scaled, not cut off; what was transparent turns white."""
+    if picture.mode.startswith(("I", "F")):
+        levels = np.asarray(picture, dtype=np.float64)
+        top = 65535 if levels.max(initial=0) > 255 else 255
+        picture = Image.fromarray(np.uint8(np.clip(levels / top, 0, 1) * 255 + 0.5))
+    if picture.has_transparency_data:
+        # The colours under a transparent pixel were never meant to be seen.
+        layers = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
+    return picture.convert("RGB")
 
 
 def read_images(

@@ -5,6 +5,7 @@ Pure functions of tensors and a distribution. Coordinates are rows of shape (n, 
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ def choose(importance: NDArray, strength: float) -> NDArray[np.bool_]:
     ValueError
         If the strength is not in [0, 1].
     """
-    if isinstance(strength, str) or not 0 <= strength <= 1:
+    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
         raise ValueError(f"strength={strength!r}; expected a share of features, from 0 to 1.")
     mask = np.zeros(len(importance), dtype=bool)
     # Stable, so that equal importances are taken in feature order on every machine.
@@ -62,7 +63,8 @@ class SurrogatePrior:
     effects : ndarray of shape (sum(sizes), n_features)
         ``mean + one_hot(attributes) @ effects`` is the mean of a draw.
     factor : ndarray of shape (n_features, n_features)
-        ``noise @ factor`` has the pooled covariance of single photos around that mean.
+        ``noise @ factor`` has the pooled covariance of single photos around that mean, shrunk as
+        :func:`fit_prior` says.
     """
 
     sizes: list[int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -197,10 +198,11 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         )
         self.module_ = self.net_.module_
         self._set_head(self.embed(images), codes, classes, self._directions())
-        rows = held_out if len(held_out) > 1 else np.arange(len(images))
-        self.impostor_similarities_ = _impostor_similarities(
-            self.embed(images[rows[:_IMPOSTOR_ROWS]]), codes[rows[:_IMPOSTOR_ROWS]]
-        )
+        enough = len(np.unique(codes[held_out])) > 1
+        rows = np.random.default_rng(seeds["split"]).permutation(
+            held_out if enough else np.arange(len(images))
+        )[:_IMPOSTOR_ROWS]
+        self.impostor_similarities_ = _impostor_similarities(self.embed(images[rows]), codes[rows])
         return self
 
     def enrol(self, X: ArrayLike, y: ArrayLike) -> IdentityClassifier:
@@ -370,7 +372,11 @@ def discriminant(
         return np.float32(_COSINE_SCALE) * directions, np.zeros(n_classes, np.float32)
     analysis = LinearDiscriminantAnalysis(
         solver="lsqr", shrinkage=shrinkage, priors=np.full(n_classes, 1 / n_classes)
-    ).fit(embeddings.astype(np.float64), codes)
+    )
+    with warnings.catch_warnings():
+        # A person with one photo adds a mean and no covariance, which is right here.
+        warnings.filterwarnings("ignore", "Only one sample available")
+        analysis.fit(embeddings.astype(np.float64), codes)
     weights, bias = analysis.coef_, analysis.intercept_
     if n_classes == 2:  # scikit-learn gives one row for two classes: the difference of logits
         weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.array([-bias[0], bias[0]]) / 2

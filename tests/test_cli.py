@@ -29,7 +29,9 @@ def test_fit_then_anonymize(faces, folder, capsys):
     fit = ["fit", str(folder / "faces"), "--labels", str(folder / "labels.csv"), "--size", "32"]
     fit += ["--networks", "tiny", "--epochs", "2", "--keep", "age", "gender", "--out", str(model)]
     assert main(fit) == 0
-    assert "100 pictures of 10 people; kept: age, gender" in capsys.readouterr().out
+    assert (
+        "100 pictures of 10 people, 0 of nobody named; kept: age, gender" in capsys.readouterr().out
+    )
 
     (folder / "faces" / "person_0000" / "broken.png").write_bytes(b"no picture")
     assert main(["anonymize", str(folder / "faces"), str(out), "--model", str(model)]) == 0

@@ -25,6 +25,7 @@ from edials.datasets import (
     render_faces,
 )
 from edials.exceptions import InvalidLabelsError, UnreadableImageError
+from edials.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -269,9 +270,33 @@ def test_flat_folder_without_a_table(tmp_path, faces):
 
 def test_folders_without_a_row(people_folder):
     labels = pd.DataFrame({"identity": [NAMES[0], NAMES[0]], "age": ["young", "older"]})
-    expected = r"several rows in labels: 'Some_person_0000'; folders without a row .*0001.*0002"
-    with pytest.raises(InvalidLabelsError, match=expected):
+    with pytest.raises(InvalidLabelsError, match="several rows in labels: 'Some_person_0000'"):
         load_image_folder(people_folder, labels=labels)
+    with pytest.warns(UserWarning, match=r"2 folders without a row in labels: .*0001.*0002"):
+        data = load_image_folder(people_folder, labels=labels[:1])
+    assert data.attributes["age"].notna().mean() == pytest.approx(1 / 3)
+    strangers = pd.DataFrame({"identity": ["nobody"], "age": ["young"]})
+    with pytest.raises(InvalidLabelsError, match="labels names 'nobody', but the folders are"):
+        load_image_folder(people_folder, labels=strangers)
+
+
+def test_one_folder_name_in_two_places_is_no_person(people_folder):
+    for person in NAMES[:2]:
+        (people_folder / person / "2020").mkdir()
+        picture = next((people_folder / person).glob("*.png"))
+        picture.rename(people_folder / person / "2020" / picture.name)
+    with pytest.raises(InvalidLabelsError, match="'2020' occurs at"):
+        load_image_folder(people_folder)
+
+
+def test_deep_greys_and_transparency(tmp_path):
+    deep = np.full((32, 32), 40000, dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert (read_image(tmp_path / "deep.png") == 156).all()
+    hidden = np.zeros((32, 32, 4), np.uint8)
+    hidden[..., 0] = 255
+    Image.fromarray(hidden).save(tmp_path / "hidden.png")
+    assert (read_image(tmp_path / "hidden.png") == 255).all()
 
 
 def test_lfw_zip_equals_folder(people_zip, people_folder):

@@ -22,7 +22,7 @@ ROOMS = [
     *("exceptions", "_random", "_validation", "images", "datasets", "_targets", "networks"),
     *("losses", "_training", "autoencoder", "recognizer", "attributes", "identity_score"),
     *("attribution", "identity_basis", "perturbation", "certification", "audit", "engine"),
-    *("anonymizer", "persistence", "demo", "cli"),
+    *("anonymizer", "persistence", "baselines", "demo", "cli", "__main__"),
 ]
 
 

@@ -1,16 +1,24 @@
 """Attackers: each learns from a gallery of known people and scores the people for probe images.
 
 The contract is ``fit(images, people)`` and ``scores(images) -> (n_samples, n_people)``, people
-being codes 0, 1, ...; a higher score means more likely.
+being codes 0, 1, ...; a higher score means more likely. ``name`` is how a report calls the
+attacker, ``learns_from`` which images it is given: "released" ones (it retrains, and is called a
+parrot), or "clear" ones (it is static).
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from .._validation import check_images, to_uint8
 from ..recognizer import discriminant
@@ -21,19 +29,21 @@ class LatentAttacker:
 
     Parameters
     ----------
-    autoencoder : AdversarialAutoencoder
-        Fitted; images are encoded again with it.
+    encode : estimator with ``encode``, or callable images -> ndarray of shape (n, n_features)
+        An AdversarialAutoencoder; images are encoded again with it.
     shrinkage : float, default=0.05
+        Share of the spherical part in the covariance, in [0, 1].
     """
 
-    name = "LDA on the latents"
+    name, learns_from = "LDA on the latents", "released"
 
-    def __init__(self, autoencoder: Any, shrinkage: float = 0.05):
-        self.autoencoder, self.shrinkage = autoencoder, shrinkage
+    def __init__(self, encode: Any, shrinkage: float = 0.05):
+        self.encode, self.shrinkage = encode, shrinkage
 
     def features(self, images: NDArray) -> NDArray[np.float32]:
         """What the analysis sees of images."""
-        return self.autoencoder.encode(images)
+        encode: Callable[[NDArray], NDArray] = getattr(self.encode, "encode", self.encode)
+        return encode(images)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> LatentAttacker:
         """Learn the gallery."""
@@ -51,6 +61,7 @@ class PixelAttacker(LatentAttacker):
     Parameters
     ----------
     n_components : int, default=200
+        At most a third of the gallery's images are used.
     shrinkage : float, default=0.05
     random_state : int, default=0
 
@@ -65,17 +76,95 @@ class PixelAttacker(LatentAttacker):
         self.n_components, self.shrinkage = n_components, shrinkage
         self.random_state = random_state
 
+    def rows(self, images: NDArray) -> NDArray[np.float32]:
+        """Pixels as rows in [0, 1]."""
+        images = to_uint8(check_images(images)[0])
+        return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
     def features(self, images: NDArray) -> NDArray[np.float32]:
-        return self.components_.transform(_rows(images))
+        return self.components_.transform(self.rows(images))
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> PixelAttacker:
-        rows = _rows(images)
-        count = min(self.n_components, *(side - 1 for side in rows.shape))
+        rows = self.rows(images)
+        count = max(1, min(self.n_components, len(rows) // 3, rows.shape[1]))
         self.components_ = PCA(
             count, svd_solver="randomized", whiten=True, random_state=self.random_state
         ).fit(rows)
         super().fit(images, people)
         return self
+
+
+class ContextAttacker(PixelAttacker):
+    """What hair, clothes and background give away: an ellipse over the face is greyed first.
+
+    Parameters
+    ----------
+    n_components, shrinkage, random_state
+        As for :class:`PixelAttacker`.
+    """
+
+    name = "LDA on the surroundings"
+
+    def rows(self, images: NDArray) -> NDArray[np.float32]:
+        height, width = images.shape[1:3]
+        down = (np.arange(height)[:, None] + 0.5) / height - 0.52
+        across = (np.arange(width) + 0.5) / width - 0.5
+        face = (down / 0.42) ** 2 + (across / 0.34) ** 2 < 1
+        return super().rows(np.where(face[..., None], images.dtype.type(0), images))
+
+
+class LogisticAttacker(LatentAttacker):
+    """Logistic regression on the anonymizer's own latents, another bias than LDA's.
+
+    Parameters
+    ----------
+    encode : as for :class:`LatentAttacker`
+    regularization : float, default=0.003
+        Inverse strength of the penalty, scikit-learn's ``C``.
+    """
+
+    name = "logistic regression on the latents"
+
+    def __init__(self, encode: Any, regularization: float = 0.003):
+        self.encode, self.regularization = encode, regularization
+
+    def fit(self, images: NDArray, people: NDArray[np.int64]) -> LogisticAttacker:
+        model = LogisticRegression(C=self.regularization, class_weight="balanced", max_iter=200)
+        self.model_ = make_pipeline(StandardScaler(), model)
+        self.model_.fit(self.features(images), people)
+        return self
+
+    def scores(self, images: NDArray) -> NDArray[np.float32]:
+        scores = self.model_.decision_function(self.features(images))
+        # Two people: scikit-learn gives the difference of their logits.
+        return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+
+
+class ClassifierAttacker:
+    """Any scikit-learn classifier of images as an attacker; networks among them retrain.
+
+    Parameters
+    ----------
+    classifier : classifier
+        With ``decision_function`` or ``predict_proba``. Cloned for every gallery; one of ours that
+        is fitted already goes on from its weights.
+    name : str
+    learns_from : {"released", "clear"}, default="released"
+    """
+
+    def __init__(self, classifier: Any, name: str, learns_from: str = "released"):
+        self.classifier, self.name, self.learns_from = classifier, name, learns_from
+
+    def fit(self, images: NDArray, people: NDArray[np.int64]) -> ClassifierAttacker:
+        """Learn the gallery."""
+        goes_on = getattr(self.classifier, "warm_start", False)
+        model = copy.deepcopy(self.classifier) if goes_on else clone(self.classifier)
+        self.classifier_ = model.fit(images, people)
+        return self
+
+    def scores(self, images: NDArray) -> NDArray:
+        """Score every person of the gallery, shape (n_samples, n_people)."""
+        return _scores_of(self.classifier_, images)
 
 
 class StaticAttacker:
@@ -87,7 +176,7 @@ class StaticAttacker:
         Fitted; with ``predict_proba`` or ``decision_function`` over images.
     """
 
-    name = "recogniser of clear photos"
+    name, learns_from = "recogniser of clear photos", "clear"
 
     def __init__(self, recogniser: Any):
         self.recogniser = recogniser
@@ -98,11 +187,11 @@ class StaticAttacker:
 
     def scores(self, images: NDArray) -> NDArray:
         """Score every person the recogniser knows, in the order of its ``classes_``."""
-        if hasattr(self.recogniser, "decision_function"):
-            return self.recogniser.decision_function(images)
-        return self.recogniser.predict_proba(images)
+        return _scores_of(self.recogniser, images)
 
 
-def _rows(images: NDArray) -> NDArray[np.float32]:
-    images = to_uint8(check_images(images)[0])
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+def _scores_of(classifier: Any, images: NDArray) -> NDArray:
+    if hasattr(classifier, "decision_function"):
+        scores = classifier.decision_function(images)
+        return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+    return np.log(np.clip(classifier.predict_proba(images), 1e-12, 1))

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
+from ..exceptions import InvalidLabelsError
+
 
 def rank_1(scores: NDArray, people: NDArray[np.int64]) -> float:
     """Share of probes whose own person scores highest, mean over people, in [0, 1].
@@ -40,6 +42,11 @@ def cross_validated_risk(attacker: Any, images: NDArray, people: NDArray[np.int6
     starts = np.searchsorted(people[order], people[order])
     turn[order] = np.arange(len(people)) - starts
     known = people >= 0
+    if not known.any() or np.bincount(people[known]).max() < 2:
+        raise InvalidLabelsError(
+            "Nobody has two images, so no attacker can learn one and be shown another; expected "
+            "several images of each person. Score larger folds, or stratify them by person."
+        )
     known &= np.bincount(people[known], minlength=people.max() + 1)[people] >= 2
     rows, codes = np.flatnonzero(known), np.unique(people[known], return_inverse=True)[1]
     hits = np.zeros(len(rows))
@@ -64,7 +71,17 @@ def attribute_floor(people: NDArray[np.int64], cells: NDArray[np.int64]) -> floa
     cells : ndarray of shape (n_samples,) or (n_samples, n_attributes)
         Codes of the kept attributes.
     """
+    table = _table_of_people(people, cells)
+    return len(np.unique(table, axis=0)) / len(table)
+
+
+def share_alone(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:
+    """Share of people whom nobody else shares a cell with; parameters as above."""
+    table = _table_of_people(people, cells)
+    return float((np.unique(table, axis=0, return_counts=True)[1] == 1).sum() / len(table))
+
+
+def _table_of_people(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.int64]:
     known = people >= 0
     first = np.unique(people[known], return_index=True)[1]
-    table = np.reshape(cells, (len(people), -1))[known][first]
-    return len(np.unique(table, axis=0)) / len(table)
+    return np.reshape(cells, (len(people), -1))[known][first]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import warnings
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from ..images import IMAGE_SUFFIXES, read_image
 PathLike = str | os.PathLike[str]
 Labels = PathLike | pd.DataFrame | None
 
+_SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test", "probe", "gallery"}
 _FAULTS_SHOWN = 10
 
 
@@ -100,6 +102,7 @@ def labelled(source: Source, labels: Labels, *, identity_needed: bool = True) ->
     else:
         _check_files(source, table)
     if "identity" not in table:
+        _check_folders(source, table["file"])
         table = table.assign(identity=table["file"].map(parent))
 
     nameless = table.loc[table["identity"].isna(), "file"].tolist()
@@ -130,29 +133,44 @@ def _read_table(labels: Labels) -> pd.DataFrame | None:
             raise FileNotFoundError(f"labels={str(labels)!r} does not exist. Expected a CSV file.")
         # Only empty cells are missing: people are called "Nan" and "None", too.
         dtypes = {"file": str, "identity": str}
-        table = pd.read_csv(labels, keep_default_na=False, na_values=[""], dtype=dtypes)
+        try:
+            table = pd.read_csv(labels, keep_default_na=False, na_values=[""], dtype=dtypes)
+        except (ValueError, UnicodeError) as error:
+            raise InvalidLabelsError(
+                f"labels={str(labels)!r} could not be read ({error}). Expected a CSV file in UTF-8 "
+                f"with a row of column names."
+            ) from error
         origin = f"labels={str(labels)!r}"
     if not {"file", "identity"} & set(table.columns):
         raise InvalidLabelsError(
             f"{origin} has the columns {list(table.columns)}. Expected 'file' (a row per picture) "
-            f"or 'identity' (a row per person) among them."
+            f"or 'identity' (a row per person) among them, separated by commas."
         )
     return table
 
 
 def _spread_over_pictures(source: Source, people: pd.DataFrame) -> pd.DataFrame:
-    """Give every picture the row of its person."""
+    """Give every picture the row of its person; people without a row lack the labels."""
+    _check_folders(source, pd.Series(source.names))
     repeated = people.loc[people["identity"].duplicated(), "identity"].tolist()
     pictures = pd.DataFrame({"file": source.names, "identity": map(parent, source.names)})
     known = set(people["identity"].astype(str))
-    unknown = sorted({str(name) for name in pictures["identity"]} - known)
-    faults = []
+    folders = set(pictures["identity"].dropna())
     if repeated:
-        faults.append(f"people with several rows in labels: {some(repeated)}")
-    if unknown:
-        faults.append(f"folders without a row in labels: {some(unknown)}")
-    if faults:
-        raise InvalidLabelsError("; ".join(faults) + ". Expected one row per folder.")
+        raise InvalidLabelsError(
+            f"people with several rows in labels: {some(repeated)}. Expected one row per folder."
+        )
+    if not folders & known:
+        raise InvalidLabelsError(
+            f"labels names {some(sorted(known))}, but the folders are {some(sorted(folders))}. "
+            f"Expected rows whose identity is the name of a folder."
+        )
+    for what, names in (
+        ("folders without a row in labels", folders - known),
+        ("people in labels without a folder", known - folders),
+    ):
+        if names:
+            warnings.warn(f"{len(names)} {what}: {some(sorted(names))}.", stacklevel=4)
     return pictures.merge(people.astype({"identity": str}), on="identity", how="left")
 
 
@@ -171,6 +189,27 @@ def _check_files(source: Source, table: pd.DataFrame) -> None:
         raise InvalidLabelsError(
             f"labels has {'; '.join(faults)}. Expected names relative to {str(source.path)!r}, "
             f"such as {source.names[0]!r}."
+        )
+
+
+def _check_folders(source: Source, names: pd.Series) -> None:
+    """One folder name in several places would merge people, for example by year."""
+    folders = {str(PurePosixPath(name).parent) for name in names.dropna()} - {"."}
+    places: dict[str, list[str]] = {}
+    for folder in sorted(folders):
+        places.setdefault(PurePosixPath(folder).name, []).append(folder)
+    merged = {name: found for name, found in places.items() if len(found) > 1}
+    # Splits repeat every person on purpose.
+    merged = {
+        name: found
+        for name, found in merged.items()
+        if {PurePosixPath(f).parts[0].lower() for f in found} - _SPLIT_FOLDERS
+    }
+    if merged:
+        name, found = next(iter(merged.items()))
+        raise InvalidLabelsError(
+            f"The folder name {name!r} occurs at {some(found)}, so it cannot name one person. "
+            f"Expected one folder per person; otherwise give labels= with 'file' and 'identity'."
         )
 
 

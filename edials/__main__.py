@@ -1,0 +1,8 @@
+"""``python -m edials`` is the command ``edials``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

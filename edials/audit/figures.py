@@ -1,0 +1,200 @@
+"""What one attacker's scores amount to: risk, excess over the floor, leakage, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration import (
+    Calibration,
+    by_person,
+    calibrate,
+    in_cell_auc,
+    in_cell_bits,
+    interval,
+    log_in_cell,
+    permutation_p_value,
+    within_rank,
+)
+from .risk import rank_1
+
+#: An attacker is evidence if on clear photos it reaches this share of the best one's success.
+SANITY_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is on the images of one split.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_samples,)
+        Person of each image.
+    cells : ndarray of shape (n_people,)
+        Attribute cell of each person.
+    """
+
+    codes: NDArray[np.int64]
+    cells: NDArray[np.int64]
+
+    @property
+    def cell_sizes(self) -> NDArray[np.int64]:
+        """People in each image's cell, shape (n_samples,)."""
+        return np.bincount(self.cells)[self.cells[self.codes]]
+
+
+@dataclass(frozen=True)
+class AttackFigures:
+    """One attacker on one release; shares in [0, 1], intervals at 95 % over people.
+
+    Attributes
+    ----------
+    name : str
+    learns_from : str
+        "released" (retrained) or "clear" (static).
+    clear_accuracy : float
+        Rank-1 of the same attacker in the same role on clear photos.
+    valid : bool
+        False if that is below the bar: then it is broken, and no evidence.
+    alone : float
+        Rank-1 without the attributes.
+    risk, ci_low, ci_high : float
+        Rank-1 of an attacker who knows the true attributes as well.
+    rank_5 : float
+    in_cell_excess, excess_low, excess_high : float
+        ``risk`` less 1 / people in the cell, mean over people.
+    leakage_bits, leakage_low, leakage_high : float
+        Bits about the person beyond the attributes.
+    in_cell_auc, auc_low, auc_high : float
+        0.5 is chance.
+    p_value : float
+        Of people exchanged inside their cells.
+    album_risk : float
+        Rank-1 with all released probe photos of a person pooled.
+    people_left : float
+        2 to the entropy of the posterior, geometric mean over people.
+    validation_risk : float
+        What attackers are chosen by; probe images had no part in it.
+    """
+
+    name: str
+    learns_from: str
+    clear_accuracy: float
+    valid: bool
+    alone: float
+    risk: float
+    ci_low: float
+    ci_high: float
+    rank_5: float
+    in_cell_excess: float
+    excess_low: float
+    excess_high: float
+    leakage_bits: float
+    leakage_low: float
+    leakage_high: float
+    in_cell_auc: float
+    auc_low: float
+    auc_high: float
+    p_value: float
+    album_risk: float
+    people_left: float
+    validation_risk: float
+    per_person: NDArray[np.float64] = field(repr=False, compare=False)
+
+
+def judge_scores(
+    name: str,
+    learns_from: str,
+    *,
+    validation: tuple[NDArray, People],
+    probe: tuple[NDArray, People],
+    clear_accuracy: float,
+    bar: float,
+    seed: int = 0,
+) -> AttackFigures:
+    """Calibrate an attacker's scores on validation images and judge it on probe images.
+
+    Parameters
+    ----------
+    name, learns_from : str
+    validation, probe : tuple (scores of shape (n_samples, n_people), People)
+    clear_accuracy : float
+    bar : float
+        Clear accuracy that it needs to be evidence.
+    seed : int, default=0
+        Of the resamples and permutations.
+    """
+    calibration = calibrate(validation[0], validation[1].codes, validation[1].cells)
+    scores, people = np.asarray(probe[0], dtype=np.float64), probe[1]
+    ready = calibration(scores)
+    codes, cells = people.codes, people.cells
+    log_q = log_in_cell(ready, codes, cells)
+    success = by_person(within_rank(log_q, codes, 1), codes)
+    floor = by_person(1 / people.cell_sizes, codes)
+    bits = by_person(in_cell_bits(log_q, codes, cells), codes)
+    # Without a believed temperature the raw order is all there is to look at.
+    ordered = ready if calibration.inverse_temperature else scores - calibration.centre
+    auc = in_cell_auc(ordered, codes, cells)
+    several = people.cell_sizes > 1
+    auc_people = by_person(auc[several], codes[several]) if several.any() else np.array([np.nan])
+    risk_low, risk_high = interval(success, seed=seed)
+    excess_low, excess_high = interval(success - floor, seed=seed)
+    leakage_low, leakage_high = interval(bits, seed=seed)
+    auc_low, auc_high = interval(auc_people, seed=seed)
+    return AttackFigures(
+        name=name,
+        learns_from=learns_from,
+        clear_accuracy=clear_accuracy,
+        valid=clear_accuracy >= bar,
+        alone=rank_1(scores, codes),
+        risk=float(success.mean()),
+        ci_low=max(0.0, risk_low),
+        ci_high=min(1.0, risk_high),
+        rank_5=float(by_person(within_rank(log_q, codes, 5), codes).mean()),
+        in_cell_excess=float((success - floor).mean()),
+        excess_low=excess_low,
+        excess_high=excess_high,
+        leakage_bits=float(bits.mean()),
+        leakage_low=leakage_low,
+        leakage_high=leakage_high,
+        in_cell_auc=float(np.nanmean(auc_people)),
+        auc_low=auc_low,
+        auc_high=auc_high,
+        p_value=permutation_p_value(ordered, codes, cells, seed=seed),
+        album_risk=_album_risk(calibration, scores, people),
+        people_left=_people_left(log_q, codes),
+        validation_risk=_known_cell_risk(calibration, *validation),
+        per_person=success,
+    )
+
+
+def _known_cell_risk(calibration: Calibration, scores: NDArray, people: People) -> float:
+    log_q = log_in_cell(calibration(scores), people.codes, people.cells)
+    return float(by_person(within_rank(log_q, people.codes, 1), people.codes).mean())
+
+
+def _album_risk(calibration: Calibration, scores: NDArray, people: People) -> float:
+    """All released photos of a person together; every column centred over the cell's albums."""
+    persons, album = np.unique(people.codes, return_inverse=True)
+    pooled = np.zeros((len(persons), scores.shape[1]))
+    np.add.at(pooled, album, calibration(scores))
+    pooled /= np.bincount(album)[:, None]
+    for cell in np.unique(people.cells):
+        rows, columns = people.cells[persons] == cell, people.cells == cell
+        block = np.ix_(rows, columns)
+        if rows.any():
+            pooled[block] -= pooled[block].mean(axis=0)
+    log_q = log_in_cell(pooled, persons, people.cells)
+    return float(within_rank(log_q, persons, 1).mean())
+
+
+def _people_left(log_q: NDArray, codes: NDArray[np.int64]) -> float:
+    entropy = -np.sum(np.exp(log_q) * np.where(np.isfinite(log_q), log_q, 0), axis=1)
+    return float(np.exp(by_person(entropy, codes).mean()))
+
+
+def attribute_rank_floor(people: People, rank: int) -> float:
+    """Success of the true attributes alone at a rank: min(1, rank / people in the cell)."""
+    return float(by_person(np.minimum(1, rank / people.cell_sizes), people.codes).mean())

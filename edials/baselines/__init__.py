@@ -1,0 +1,21 @@
+"""The classical face anonymizers, to be judged by the same audit: same contract."""
+
+from ._filters import BoxBlur, DoNothing, GaussianBlur, Pixelate
+from ._k_same import KSameEigen, KSamePixel, KSameSelect
+from ._masks import MaskEyes, MaskMouth
+from ._noise import DPBlur, DPPixelate, GaussianNoise
+
+__all__ = [
+    "BoxBlur",
+    "DPBlur",
+    "DPPixelate",
+    "DoNothing",
+    "GaussianBlur",
+    "GaussianNoise",
+    "KSameEigen",
+    "KSamePixel",
+    "KSameSelect",
+    "MaskEyes",
+    "MaskMouth",
+    "Pixelate",
+]

@@ -1,0 +1,315 @@
+"""What every baseline shares, and those that average inside one picture: blur and pixelate."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter, uniform_filter
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from .._validation import check_images, to_uint8
+
+# Numbers worked on at once: floats of many pictures are never held together.
+_VALUES_AT_ONCE = 2**22
+# A Gaussian is cut off at so many standard deviations, where 0.006 % of it is left.
+_TRUNCATE = 4.0
+
+
+def fault(
+    name: str,
+    value: Any,
+    *,
+    least: float = 0.0,
+    above: bool = False,
+    whole: bool = False,
+    infinite: bool = False,
+) -> list[str]:
+    """Say in a list of one what is wrong with a number; an empty list if nothing is."""
+    kinds: Any = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    if isinstance(value, kinds) and not isinstance(value, bool):
+        enough = value > least if above else value >= least
+        if enough and (infinite or math.isfinite(value)):
+            return []
+    kind = "an integer" if whole else "a number" if infinite else "a finite number"
+    return [f"{name}={value!r}; expected {kind} {'above' if above else 'of at least'} {least:g}."]
+
+
+def to_levels(values: NDArray) -> NDArray[np.uint8]:
+    """Clip values to [0, 255] and round them to the nearest level."""
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+class FaceAnonymizer(TransformerMixin, BaseEstimator):
+    """Images in, as many out, of the same kind: a subclass says what becomes of uint8 pictures.
+
+    A subclass gives ``_anonymize`` and, where there is something to check or to learn,
+    ``_faults`` and ``_learn``.
+    """
+
+    # Requested by default, so that routing brings them without set_fit_request.
+    __metadata_request__fit = {"identity": True, "attributes": True}  # noqa: RUF012
+
+    image_shape: tuple[int, int, int] | None
+
+    def fit(
+        self, X: ArrayLike, y: Any = None, *, identity: Any = None, attributes: Any = None
+    ) -> FaceAnonymizer:
+        """Check the parameters, take the size of the images, and learn what the method needs.
+
+        Only the k-same family uses labels; the others accept them, so that anonymizers can be
+        exchanged in a Pipeline.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+            uint8 or float in [0, 1].
+        y : array-like of shape (n_samples,), optional
+            The only kept attribute if ``attributes`` is None.
+        identity : array-like of shape (n_samples,), optional
+            Who is on each image; None, NaN, or -1 among integers, where unknown.
+        attributes : DataFrame, or array-like of shape (n_samples,) or (n_samples, n_attributes)
+            What is to stay predictable; entries may be missing.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidImageError, InvalidLabelsError
+            If images or labels cannot be used.
+        ValueError
+            If a parameter is out of range; all such parameters are named at once.
+        """
+        images, _ = check_images(X, image_shape=self.image_shape)
+        self._check_parameters()
+        self._learn(images, y, identity, attributes)
+        self.image_shape_ = images.shape[1:]
+        self.n_features_in_ = int(np.prod(self.image_shape_))
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Anonymize images, one out for one in and in order.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+            uint8 or float in [0, 1]; floats are rounded to 256 levels.
+
+        Returns
+        -------
+        ndarray of the shape and dtype of ``X``
+
+        Raises
+        ------
+        InvalidImageError
+            If the images are not of the size seen in fit.
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        images, image_format = check_images(X, image_shape=self.image_shape_)
+        released = np.empty(images.shape, dtype=np.uint8)
+        step = max(1, _VALUES_AT_ONCE // self.n_features_in_)
+        for start in range(0, len(images), step):
+            rows = slice(start, start + step)
+            released[rows] = self._anonymize(to_uint8(images[rows]))
+        return image_format.restore(released)
+
+    def _check_parameters(self) -> None:
+        faults = self._faults()
+        if faults:
+            raise ValueError(" ".join(faults))
+
+    def _faults(self) -> list[str]:
+        return []
+
+    def _learn(self, images: NDArray, y: Any, identity: Any, attributes: Any) -> None:
+        """Learn from checked images; most methods learn nothing."""
+
+    def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """New pictures for checked ones (n, height, width, 3), which are not to be written."""
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class DoNothing(FaceAnonymizer):
+    """Return a copy of the images: the check that attackers work.
+
+    An attacker who does not recognise people here is broken, and what it reports about other
+    anonymizers says nothing about privacy.
+
+    Parameters
+    ----------
+    image_shape : tuple (height, width, 3), optional
+        Needed for flat rows only.
+
+    Attributes
+    ----------
+    image_shape_ : tuple (height, width, 3)
+    n_features_in_ : int
+        Numbers per image.
+    """
+
+    def __init__(self, *, image_shape: tuple[int, int, int] | None = None):
+        self.image_shape = image_shape
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Copy the images; floats keep all their digits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of the shape and dtype of ``X``
+        """
+        check_is_fitted(self)
+        images, image_format = check_images(X, image_shape=self.image_shape_)
+        copies = images.copy()
+        return copies.reshape(len(copies), -1) if image_format.flat else copies
+
+
+class GaussianBlur(FaceAnonymizer):
+    """Blur with a Gaussian.
+
+    ``sigma`` is the standard deviation of the kernel, not its reach. The kernel reaches
+    ``radius = round(4 * sigma)`` pixels to each side, and a point becomes a spot ``2.355 * sigma``
+    pixels wide at half its height. Pillow calls the standard deviation itself "radius", so that
+    ``ImageFilter.GaussianBlur(radius=5)`` corresponds to ``sigma=5`` here.
+
+    Parameters
+    ----------
+    sigma : float, default=5.0
+        Pixels, so the same value is a weaker blur on a larger picture. 0 changes nothing.
+    image_shape : tuple (height, width, 3), optional
+        Needed for flat rows only.
+
+    Attributes
+    ----------
+    image_shape_ : tuple (height, width, 3)
+    n_features_in_ : int
+        Numbers per image.
+
+    References
+    ----------
+    Newton, Sweeney and Malin (2005), "Preserving privacy by de-identifying face images", show
+    that an attacker who blurs the gallery as well recognises people on blurred pictures.
+    """
+
+    def __init__(self, sigma: float = 5.0, *, image_shape: tuple[int, int, int] | None = None):
+        self.sigma = sigma
+        self.image_shape = image_shape
+
+    def _faults(self) -> list[str]:
+        return fault("sigma", self.sigma)
+
+    def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return to_levels(blur(pictures.astype(np.float32), self.sigma))
+
+
+def blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Blur pictures (n, height, width, channels), mirrored at their borders, by a Gaussian."""
+    return gaussian_filter(values, sigma, axes=(1, 2), mode="reflect", truncate=_TRUNCATE)
+
+
+class BoxBlur(FaceAnonymizer):
+    """Replace every pixel by the mean of the square around it.
+
+    Parameters
+    ----------
+    radius : int, default=4
+        The square has sides of ``2 * radius + 1`` pixels; the picture is mirrored at its borders.
+        0 changes nothing.
+    image_shape : tuple (height, width, 3), optional
+        Needed for flat rows only.
+
+    Attributes
+    ----------
+    image_shape_ : tuple (height, width, 3)
+    n_features_in_ : int
+        Numbers per image.
+    """
+
+    def __init__(self, radius: int = 4, *, image_shape: tuple[int, int, int] | None = None):
+        self.radius = radius
+        self.image_shape = image_shape
+
+    def _faults(self) -> list[str]:
+        return fault("radius", self.radius, whole=True)
+
+    def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        side = 2 * self.radius + 1
+        # Running sums: doubles keep them exact.
+        values = pictures.astype(np.float64)
+        return to_levels(uniform_filter(values, side, axes=(1, 2), mode="reflect"))
+
+
+class Pixelate(FaceAnonymizer):
+    """Replace every block of pixels by its mean colour.
+
+    Parameters
+    ----------
+    block : int, default=8
+        Side of a block in pixels, counted from the top left. Where it does not divide the
+        picture, the last blocks are smaller, and a block larger than the picture is the picture.
+        1 changes nothing.
+    image_shape : tuple (height, width, 3), optional
+        Needed for flat rows only.
+
+    Attributes
+    ----------
+    image_shape_ : tuple (height, width, 3)
+    n_features_in_ : int
+        Numbers per image.
+    """
+
+    def __init__(self, block: int = 8, *, image_shape: tuple[int, int, int] | None = None):
+        self.block = block
+        self.image_shape = image_shape
+
+    def _faults(self) -> list[str]:
+        return fault("block", self.block, least=1, whole=True)
+
+    def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return spread(to_levels(cell_means(pictures, self.block)[0]), self.block, pictures.shape)
+
+
+def cell_means(
+    pictures: NDArray[np.uint8], block: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mean of every cell of a grid, and how many pixels each cell has.
+
+    Parameters
+    ----------
+    pictures : ndarray of shape (n_samples, height, width, 3)
+    block : int
+        Side of a cell; those at the right and lower border may be smaller.
+
+    Returns
+    -------
+    means : ndarray of shape (n_samples, n_rows, n_columns, 3), in [0, 255]
+    sizes : ndarray of shape (n_rows, n_columns, 1)
+    """
+    height, width = pictures.shape[1:3]
+    tops, lefts = np.arange(0, height, block), np.arange(0, width, block)
+    sums = np.add.reduceat(pictures, tops, axis=1, dtype=np.int64)
+    sums = np.add.reduceat(sums, lefts, axis=2)
+    sizes = np.outer(np.diff(tops, append=height), np.diff(lefts, append=width))[..., None]
+    return sums / sizes, sizes
+
+
+def spread(cells: NDArray, block: int, shape: tuple[int, ...]) -> NDArray:
+    """Fill every block of a picture of that shape with its cell; undoes :func:`cell_means`."""
+    height, width = shape[1:3]
+    return cells[:, np.arange(height)[:, None] // block, np.arange(width) // block]
