@@ -13,6 +13,7 @@ import torch
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -109,8 +110,8 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
     basis : {"identity", "raw"}, default="identity"
         Features are coordinates of the identity basis, or the latents themselves.
     attribute_weight : float, default=1.0
-        How far the kept attributes enter the autoencoder's training, relative to its own
-        ``attribute_weight``; 0 leaves them out.
+        How far the kept attributes enter the autoencoder's training: a factor on its own
+        ``attribute_weight``; 0 also leaves out the attribute classifier's features.
     on_failure : {"blank", "raise"}, default="blank"
         What ``transform`` does when an image cannot be certified even at strength 1.
     image_shape : tuple (height, width, 3), optional
@@ -319,15 +320,6 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             "verbose": self.verbose,
         }
         table = None if kept is None else kept.table()
-        autoencoder = _own(self.autoencoder, AdversarialAutoencoder, common, seeds["autoencoder"])
-        if "attribute_weight" in autoencoder.get_params(deep=False):
-            weight = self.attribute_weight * autoencoder.attribute_weight
-            autoencoder.set_params(attribute_weight=weight)
-        self.autoencoder_ = autoencoder.fit(images, table if self.attribute_weight else None)
-        recogniser = _own(self.identity_classifier, IdentityClassifier, common, seeds["identity"])
-        self.identity_classifier_ = recogniser.fit(
-            as_input(recogniser, images[people.known]), people.classes[people.codes[people.known]]
-        )
         self.attribute_classifier_: Any = None
         self.attribute_names_ = [] if kept is None else list(kept.classes)
         if kept is not None:
@@ -335,6 +327,26 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
                 self.attribute_classifier, AttributeClassifier, common, seeds["attributes"]
             )
             self.attribute_classifier_ = classifier.fit(images, table)
+        autoencoder = _own(self.autoencoder, AdversarialAutoencoder, common, seeds["autoencoder"])
+        self.autoencoder_ = self._fit_autoencoder(autoencoder, images, table)
+        recogniser = _own(self.identity_classifier, IdentityClassifier, common, seeds["identity"])
+        self.identity_classifier_ = recogniser.fit(
+            as_input(recogniser, images[people.known]), people.classes[people.codes[people.known]]
+        )
+
+    def _fit_autoencoder(self, autoencoder: Any, images: NDArray, table: Any) -> Any:
+        """Fit it so that the kept attributes stay linear in the latents and visible in pictures."""
+        parameters = autoencoder.get_params(deep=False)
+        if "attribute_weight" not in parameters:  # frozen
+            return autoencoder.fit(images, table)
+        weight = self.attribute_weight * autoencoder.attribute_weight
+        autoencoder.set_params(attribute_weight=weight)
+        guide = self.attribute_classifier_ if self.attribute_weight else None
+        if parameters.get("feature_classifier", guide) is None and guide is not None:
+            autoencoder.set_params(feature_classifier=FrozenEstimator(guide))
+        autoencoder.fit(images, table if self.attribute_weight else None)
+        # It has served; kept, the classifier would be saved a second time.
+        return autoencoder.set_params(feature_classifier=parameters.get("feature_classifier"))
 
     def _in_classifiers_order(self, kept: AttributeTargets | None) -> AttributeTargets | None:
         """The kept attributes in the codes of the attribute classifier, which transform will use.

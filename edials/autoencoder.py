@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,13 @@ from ._validation import (
     to_pictures,
     to_tensor,
 )
-from .losses import attribute_loss, discriminator_loss, generator_loss, perceptual_loss
+from .losses import (
+    attribute_loss,
+    discriminator_loss,
+    feature_loss,
+    generator_loss,
+    perceptual_loss,
+)
 from .networks import AutoencoderNetwork, Encoder, preset
 
 # More pictures than this no longer move the leading principal components.
@@ -52,6 +59,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         + perceptual_weight * (1 - SSIM)
         + adversarial_weight * (the latents should pass as draws of N(0, I))
         + attribute_weight * (attributes should be linear in the latents, where labels are given)
+        + feature_weight * (what an attribute classifier sees should stay, where one is given)
 
     while the latent discriminator learns to tell latents from draws of N(0, I). Encoder and decoder
     each have a linear path that starts at the whitened principal components of the training images,
@@ -71,6 +79,11 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
     perceptual_weight : float, default=0.2
     adversarial_weight : float, default=0.01
     attribute_weight : float, default=0.05
+    feature_weight : float, default=0.2
+    feature_classifier : AttributeClassifier, optional
+        Fitted, best in a FrozenEstimator: its features of a picture and of the reconstruction
+        should agree, so that what tells the attributes apart is not smoothed away.
+        EDIALSAnonymizer gives its own here.
     max_epochs : int, optional
         None makes about 1,000 optimisation steps, but 2 epochs at least and 80 at most.
     learning_rate : float, default=0.001
@@ -124,6 +137,8 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         perceptual_weight: float = 0.2,
         adversarial_weight: float = 0.01,
         attribute_weight: float = 0.05,
+        feature_weight: float = 0.2,
+        feature_classifier: Any = None,
         max_epochs: int | None = None,
         learning_rate: float = 1e-3,
         batch_size: int = 64,
@@ -142,6 +157,8 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         self.perceptual_weight = perceptual_weight
         self.adversarial_weight = adversarial_weight
         self.attribute_weight = attribute_weight
+        self.feature_weight = feature_weight
+        self.feature_classifier = feature_classifier
         self.max_epochs = max_epochs
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -183,6 +200,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         self.classes_per_attribute_ = {} if targets is None else targets.classes
         module = self._initial_module(images, seeds)
         self.net_ = self._train(module, images, targets, device, seeds)
+        self.net_.features = None
         self.module_ = self.net_.module_
         self.latent_dim_ = self.encode(images[:1]).shape[1]
         return self
@@ -240,7 +258,9 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
                 self.perceptual_weight,
                 self.adversarial_weight,
                 self.attribute_weight,
+                self.feature_weight,
             ),
+            features=_features_of(self.feature_classifier, device),
             sizes=[] if targets is None else targets.sizes,
             class_weights=[] if targets is None else targets.class_weights(device),
         )
@@ -321,11 +341,28 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
 
 
 class _Terms:
-    """Weights of the four terms, in the order of the class docstring."""
+    """Weights of the terms, in the order of the class docstring."""
 
-    def __init__(self, reconstruction: float, perceptual: float, adversarial: float, kept: float):
+    def __init__(
+        self,
+        reconstruction: float,
+        perceptual: float,
+        adversarial: float,
+        kept: float,
+        features: float,
+    ):
         self.reconstruction, self.perceptual = reconstruction, perceptual
-        self.adversarial, self.kept = adversarial, kept
+        self.adversarial, self.kept, self.features = adversarial, kept, features
+
+
+def _features_of(classifier: Any, device: torch.device) -> nn.Module | None:
+    """A fitted classifier's backbone, without gradients of its own; None without one."""
+    inside = getattr(classifier, "estimator", classifier)
+    backbone = getattr(getattr(inside, "module_", None), "backbone", None)
+    if backbone is None or not hasattr(backbone, "feature_maps"):
+        return None
+    copied = copy.deepcopy(backbone).to(device, memory_format=torch.channels_last)
+    return copied.eval().requires_grad_(False)
 
 
 class _AdversarialNet(FaceNet):
@@ -338,11 +375,13 @@ class _AdversarialNet(FaceNet):
         self,
         module: nn.Module,
         terms: _Terms | None = None,
+        features: Any = None,
         sizes: Any = (),
         class_weights: Any = (),
         **kwargs: Any,
     ):
         self.terms, self.sizes, self.class_weights = terms, sizes, class_weights
+        self.features = features
         super().__init__(module, **kwargs)
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> _AdversarialNet:
@@ -366,6 +405,11 @@ class _AdversarialNet(FaceNet):
         with self.autocast():
             latents = module.encoder(images).float()
             reconstructed = module.decoder(latents).float()
+            seen = latents.new_zeros(())
+            if self.features is not None and terms.features:
+                with torch.no_grad():
+                    original = self.features.feature_maps(images)
+                seen = feature_loss(self.features.feature_maps(reconstructed), original)
         reconstruction = functional.mse_loss(reconstructed, images)
         perceptual = perceptual_loss(reconstructed, images)
         adversarial = generator_loss(module.discriminator(latents))
@@ -378,6 +422,7 @@ class _AdversarialNet(FaceNet):
             + terms.perceptual * perceptual
             + terms.adversarial * adversarial
             + terms.kept * kept
+            + terms.features * seen
         )
         return loss, latents.detach()
 

@@ -64,6 +64,29 @@ def perceptual_loss(reconstructed: torch.Tensor, images: torch.Tensor) -> torch.
     return 1 - structural_similarity(reconstructed, images).mean()
 
 
+def feature_loss(
+    reconstructed: Sequence[torch.Tensor], images: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """Squared differences of feature maps over the maps' own mean square, summed over layers.
+
+    Parameters
+    ----------
+    reconstructed, images : sequences of Tensor
+        What each layer of one network makes of a reconstruction and of its picture.
+
+    References
+    ----------
+    Johnson, Alahi and Fei-Fei (2016), "Perceptual losses for real-time style transfer and
+    super-resolution", eq. 2.
+    """
+    terms = [
+        functional.mse_loss(ours.float(), theirs.float())
+        / theirs.float().square().mean().clamp_min(1e-6)
+        for ours, theirs in zip(reconstructed, images, strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
 def discriminator_loss(prior_logits: torch.Tensor, latent_logits: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of telling prior draws (1) from latents (0); Makhzani et al. (2015)."""
     return functional.softplus(-prior_logits).mean() + functional.softplus(latent_logits).mean()

@@ -128,6 +128,15 @@ class Backbone(nn.Module):
         features = self.flatten(self.stages(images * 2 - 1))
         return self.norm(self.project(self.dropout(features)))
 
+    def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What every residual block sees of pictures (n, 3, height, width)."""
+        maps, here = [], images * 2 - 1
+        for stage in self.stages:
+            here = stage(here)
+            if isinstance(stage, ResidualBlock):
+                maps.append(here)
+        return maps
+
 
 class Recogniser(nn.Module):
     """A backbone whose unit embedding is compared with one direction per person.

@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import f1_score
 
 from edials.attributes import AttributeClassifier
@@ -276,18 +277,21 @@ def train_attributes_track(data: BenchmarkData, cache: Cache, quick: bool) -> No
     everyone = together(data.enrol, data.others, crowd, cut_ages(data.judged, cuts))
     kept = everyone.attributes.copy()
     kept.iloc[len(everyone) - len(data.judged) :] = None  # the judges' people teach no attribute
-    cache.get(
-        "autoencoder",
-        lambda: AdversarialAutoencoder(
-            max_epochs=3 if len(everyone) > 8000 else 5, validation_fraction=0.01, random_state=0
-        ).fit(everyone.images, kept),
-    )
     labelled = together(data.enrol, crowd)
-    cache.get(
+    classifier = cache.get(
         "attribute_classifier",
         lambda: AttributeClassifier(max_epochs=3 if quick else 12, random_state=1).fit(
             labelled.images, labelled.attributes
         ),
+    )
+    cache.get(
+        "autoencoder",
+        lambda: AdversarialAutoencoder(
+            max_epochs=3 if len(everyone) > 8000 else 5,
+            validation_fraction=0.01,
+            feature_classifier=FrozenEstimator(classifier),
+            random_state=0,
+        ).fit(everyone.images, kept),
     )
 
 
