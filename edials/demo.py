@@ -14,7 +14,7 @@ from ._random import stage_seeds
 from .anonymizer import EDIALSAnonymizer
 from .attributes import AttributeClassifier
 from .audit.attackers import LatentAttacker, PixelAttacker, StaticAttacker
-from .audit.report import picture_sheet, write_report
+from .audit.pages import picture_sheet, write_report
 from .audit.retention import picture_retention
 from .audit.risk import attribute_floor, rank_1
 from .audit.utility import macro_f1

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from edials.audit.attackers import LatentAttacker, PixelAttacker, StaticAttacker
-from edials.audit.report import picture_sheet
+from edials.audit.pages import picture_sheet
 from edials.audit.retention import picture_retention
 from edials.audit.risk import attribute_floor, cross_validated_risk, rank_1
 from edials.audit.utility import macro_f1

@@ -1,88 +1,175 @@
-"""What an audit found, as files that a person reads: a table, a page, a sheet of pictures."""
+"""What an audit found: figures, ten lines of text, JSON, one page."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-from pathlib import Path
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto }}
-table {{ border-collapse: collapse }}
-th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ccc }}
-th:first-child {{ text-align: left }}
-img {{ image-rendering: pixelated; max-width: 100% }}
-</style></head><body>
-<h1>{title}</h1>
-{paragraphs}
-{table}
-{picture}
-</body></html>
-"""
+from .figures import AttackFigures
+from .pages import page, picture_sheet
+
+#: Grows when a field of ``to_json`` changes its meaning.
+SCHEMA_VERSION = 1
+
+_READING = (
+    "Singling out is what risk and album risk measure; linkability, whether two released images of "
+    "one person find each other; inference, what the kept attributes let anybody infer: that is "
+    "kept on purpose, and the floor says what it costs.",
+    "An attacker counts only if the same attacker recognises people on clear photos. Risk is that "
+    "of an attacker who knows the true kept attributes as well. Intervals are over people, at "
+    "95 %. What was not tried: attackers with other data, more computing time, or context outside "
+    "the images. Originals, models and certificates stay personal data.",
+)
 
 
-def picture_sheet(rows: list[NDArray[np.uint8]], *, enlarge: int = 2, gap: int = 4) -> Image.Image:
-    """Put pictures in rows on white, one row of the list below the other.
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit found. Shares are in [0, 1], intervals at 95 % over people.
 
-    Parameters
+    Attributes
     ----------
-    rows : list of ndarray of shape (n, height, width, 3), dtype uint8
-    enlarge : int, default=2
-        Every pixel becomes a square of so many.
-    gap : int, default=4
-        Pixels between pictures.
+    n_people, n_images, n_withheld : int
+        People that the attacks are about; all images; those of them that were withheld.
+    chance, floor, floor_rank_5 : float
+        One in the people; the attribute floor, at rank 1 and 5.
+    alone : float
+        Share of people alone in their cell.
+    kept_attributes : list of str
+    smallest_cell : int
+        People in the smallest cell.
+    outcomes : list of AttackFigures
+    copies : int
+        Released images that are nearly their original.
+    linkage : dict
+        See :func:`edials.audit.linkage.nearest_neighbour_linkage`.
+    utility : DataFrame
+        See :func:`edials.audit.utility.person_disjoint_utility`; empty without attributes.
+    retention : dict
+    faces : list of two ndarrays
+        A few originals and what was released for them.
     """
-    padded = [
-        np.pad(row, ((0, 0), (gap, 0), (gap, 0), (0, 0)), constant_values=255) for row in rows
-    ]
-    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in padded], axis=0)
-    picture = Image.fromarray(np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=255))
-    return picture.resize(
-        (picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST
-    )
+
+    n_people: int
+    n_images: int
+    n_withheld: int
+    chance: float
+    floor: float
+    floor_rank_5: float
+    alone: float
+    kept_attributes: list[str]
+    smallest_cell: int
+    outcomes: list[AttackFigures]
+    copies: int
+    linkage: dict[str, float]
+    utility: pd.DataFrame
+    retention: dict[str, float]
+    faces: list[NDArray[np.uint8]] = field(repr=False)
+
+    @property
+    def worst(self) -> AttackFigures | None:
+        """The sound attacker that did best on validation images; None if all are broken."""
+        sound = [outcome for outcome in self.outcomes if outcome.valid]
+        return max(sound, key=lambda outcome: outcome.validation_risk, default=None)
+
+    @property
+    def coverage(self) -> float:
+        """Share of images that were released."""
+        return 1 - self.n_withheld / self.n_images
+
+    @property
+    def attackers(self) -> pd.DataFrame:
+        """One row per attacker, figures as in :class:`edials.audit.figures.AttackFigures`."""
+        rows = [asdict(outcome) for outcome in self.outcomes]
+        table = pd.DataFrame([{k: v for k, v in r.items() if k != "per_person"} for r in rows])
+        return table.set_index("name")
+
+    def summary(self) -> str:
+        """Say the result in about ten lines of plain text."""
+        lines = [
+            f"{self.n_people} people, {self.n_images} images, {self.coverage:.1%} released; "
+            f"kept: {', '.join(self.kept_attributes) or 'nothing'}",
+            f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
+            f"{self.alone:.0%} of the people are alone in their cell",
+        ]
+        worst = self.worst
+        if worst is None:
+            lines.append("No attacker reached its bar on clear images: this audit is no evidence.")
+        else:
+            lines += [
+                f"worst attacker, chosen on validation images: {worst.name}",
+                f"risk {worst.risk:.1%} [{worst.ci_low:.1%}, {worst.ci_high:.1%}], "
+                f"excess over the floor {100 * worst.in_cell_excess:.1f} points",
+                f"leakage {worst.leakage_bits:.3f} bit [{worst.leakage_low:.3f}, "
+                f"{worst.leakage_high:.3f}], in-cell AUC {worst.in_cell_auc:.3f}, p = "
+                f"{worst.p_value:.3f}; album risk {worst.album_risk:.1%}",
+            ]
+        broken = [outcome.name for outcome in self.outcomes if not outcome.valid]
+        if broken:
+            lines.append(f"BROKEN, not evidence: {', '.join(broken)}")
+        if self.copies:
+            lines.append(f"FAILED OPEN: {self.copies} released images are nearly their originals")
+        lines.append(
+            f"linked inside the release {self.linkage['linked']:.1%} "
+            f"(null {self.linkage['null']:.1%}); SSIM {self.retention['ssim']:.2f}"
+        )
+        for name, row in self.utility.iterrows():
+            said = ", ".join(f"{kind} {value:.1%}" for kind, value in row.dropna().items())
+            lines.append(f"macro-F1 {name}: {said}")
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """The figures as a JSON string with a stable schema; NaN becomes null."""
+        worst = self.worst
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "n_people": self.n_people,
+            "n_images": self.n_images,
+            "coverage": self.coverage,
+            "chance": self.chance,
+            "floor": self.floor,
+            "floor_rank_5": self.floor_rank_5,
+            "kept_attributes": self.kept_attributes,
+            "worst_risk": None if worst is None else worst.risk,
+            "worst_attacker": None if worst is None else worst.name,
+            "leakage_bits": None if worst is None else worst.leakage_bits,
+            "leakage_ci": None if worst is None else [worst.leakage_low, worst.leakage_high],
+            "in_cell_auc": None if worst is None else worst.in_cell_auc,
+            "copies_of_originals": self.copies,
+            "linkage": self.linkage,
+            "attackers": self.attackers.reset_index().to_dict("records"),
+            "utility": {str(name): row.to_dict() for name, row in self.utility.iterrows()},
+            "retention": self.retention,
+        }
+        return json.dumps(_without_nan(content), indent=1)
+
+    def to_html(self) -> str:
+        """One page that needs nothing else: reading, table of attackers, utility, faces."""
+        shares = self.attackers[["clear_accuracy", "alone", "risk", "ci_low", "ci_high"]] * 100
+        shares.insert(0, "evidence", np.where(self.attackers["valid"], "yes", "BROKEN"))
+        shares["leakage (bit)"] = self.attackers["leakage_bits"]
+        shares["in-cell AUC"] = self.attackers["in_cell_auc"]
+        shares["album risk"] = self.attackers["album_risk"] * 100
+        return page(
+            "Audit of anonymized faces",
+            [*_READING, *self.summary().split("\n")],
+            [shares, 100 * self.utility],
+            picture_sheet(self.faces),
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
-def write_report(
-    folder: Path, *, title: str, table: pd.DataFrame, notes: list[str], sheet: Image.Image
-) -> list[Path]:
-    """Write ``report.csv``, ``report.html`` (one file, pictures inside) and ``pictures.png``.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it does not exist.
-    title : str
-    table : DataFrame
-        One row per kind of images; the index names them.
-    notes : list of str
-        Paragraphs below the title: what the figures mean and what they do not show.
-    sheet : PIL.Image.Image
-
-    Returns
-    -------
-    list of Path
-        The files written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("report.csv", "report.html", "pictures.png")]
-    table.to_csv(paths[0], float_format="%.4f")
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
-    code = base64.b64encode(buffer.getvalue()).decode()
-    page = _PAGE.format(
-        title=html.escape(title),
-        paragraphs="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
-        table=table.to_html(float_format=lambda value: f"{value:.1f}", border=0, na_rep="–"),
-        picture=f'<img alt="Before and after" src="data:image/png;base64,{code}">',
-    )
-    paths[1].write_text(page, encoding="utf-8")
-    paths[2].write_bytes(buffer.getvalue())
-    return paths
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
