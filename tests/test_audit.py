@@ -1,14 +1,33 @@
 """The ruler: an attacker that works on clear photos, fails on noise, and a floor that is right."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from edials.audit.attackers import LatentAttacker, PixelAttacker, StaticAttacker
+from edials.audit import audit
+from edials.audit.attackers import (
+    ClassifierAttacker,
+    LatentAttacker,
+    PixelAttacker,
+    StaticAttacker,
+)
+from edials.audit.calibration import interval
+from edials.audit.figures import People, judge_scores
+from edials.audit.linkage import nearest_neighbour_linkage
 from edials.audit.pages import picture_sheet
 from edials.audit.retention import picture_retention
 from edials.audit.risk import attribute_floor, cross_validated_risk, rank_1
 from edials.audit.utility import macro_f1
+from edials.baselines import GaussianBlur
+from edials.datasets import draw_factors, make_faces, render_faces
+from edials.exceptions import InvalidImageError, InvalidLabelsError
 
 
 def test_rank_1_is_a_mean_over_people():
@@ -62,3 +81,194 @@ def test_retention_limits_and_sheet(faces):
     assert picture_retention(faces.images, 255 - faces.images)["ssim"] < 0.1
     sheet = picture_sheet([faces.images[:3], faces.images[3:6]], enlarge=2, gap=4)
     assert sheet.size == (2 * (3 * 36 + 4), 2 * (2 * 36 + 4))
+
+
+# --- the whole audit, where the truth is known ------------------------------------------------
+
+
+# A recogniser of clear photos that learns in no time.
+STATIC = [
+    ClassifierAttacker(
+        make_pipeline(
+            FunctionTransformer(lambda images: images.reshape(len(images), -1) / 255.0),
+            PCA(60, random_state=0),
+            LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
+        ),
+        "static",
+        "clear",
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def town():
+    data = make_faces(36, 14, size=32, random_state=1)
+    data.kept = data.attributes[["age", "gender"]]
+    return data
+
+
+def judged(town, images, **settings):
+    settings = {"attackers": "quick", "random_state": 0, **settings}
+    return audit(town.images, images, identity=town.identity, attributes=town.kept, **settings)
+
+
+def drawn_again(town, kept_share, seed):
+    """The truth: other people with the same kept attributes, or with a share of the same factors.
+
+    Race is not kept, so it is drawn afresh as well.
+    """
+    generator = np.random.default_rng(seed)
+    fresh = draw_factors(len(town.images), random_state=seed)
+    own = town.factors.loc[town.identity].reset_index(drop=True)
+    columns = generator.permutation(own.columns)[: round(kept_share * own.shape[1])]
+    fresh[columns] = own[columns]
+    races = generator.choice(town.attributes["race"].unique(), len(fresh))
+    return render_faces(fresh, town.attributes.assign(race=races), town.nuisance, size=32)
+
+
+def test_doing_nothing_is_seen(town):
+    report = judged(town, town.images)
+    assert report.copies == len(town.images)
+    assert report.worst.risk > report.floor + 0.3
+    assert report.worst.leakage_low > 0.5
+    assert report.worst.p_value < 0.01
+    assert "FAILED OPEN" in report.summary()
+    assert report.utility.loc["age", "clear"] == report.utility.loc["age", "released"]
+
+
+def test_other_people_are_at_the_floor_and_a_share_of_them_is_not(town):
+    nobody = judged(town, drawn_again(town, 0.0, 11)).worst
+    assert nobody.leakage_low <= 0 <= nobody.leakage_high
+    assert nobody.auc_low <= 0.5 <= nobody.auc_high
+    assert abs(nobody.in_cell_excess) < 0.1
+    assert nobody.p_value > 0.01
+    assert judged(town, drawn_again(town, 0.3, 11)).worst.p_value < 0.01
+
+
+def test_blur_falls_to_attackers_who_retrain(town):
+    blurred = GaussianBlur(3.0).fit_transform(town.images)
+    report = judged(town, blurred, attackers=[*STATIC, "LDA on the pixels"])
+    static, parrot = report.attackers.iloc[0], report.attackers.iloc[1]
+    assert parrot["risk"] > report.floor + 0.3
+    assert static["alone"] < parrot["alone"] + 0.05
+
+
+def test_a_broken_attacker_is_no_evidence(town):
+    class Guesser(PixelAttacker):
+        name = "guesser"
+
+        def scores(self, images):
+            return np.random.default_rng(0).standard_normal((len(images), 36))
+
+    report = judged(town, town.images, attackers=[Guesser(), PixelAttacker()])
+    assert report.attackers["valid"].to_dict() == {"guesser": False, "LDA on the pixels": True}
+    assert report.worst.name == "LDA on the pixels"
+    assert "BROKEN, not evidence: guesser" in report.summary()
+
+
+def test_null_and_power():
+    """Noise is judged as nothing, a tenth of a bit as something."""
+
+    def leakage(seed, signal):
+        generator, cells = np.random.default_rng(seed), np.arange(89) % 13
+
+        def part(n):
+            codes = np.repeat(np.arange(89), n)
+            scores = generator.standard_normal((len(codes), 89))
+            scores[np.arange(len(codes)), codes] += signal
+            return scores, People(codes, cells)
+
+        return judge_scores(
+            "x", "released", validation=part(6), probe=part(10), clear_accuracy=1, bar=0
+        )
+
+    quiet = [leakage(seed, 0.0) for seed in range(20)]
+    assert sum(f.leakage_low <= 0 <= f.leakage_high for f in quiet) >= 18
+    assert sum(f.auc_low <= 0.5 <= f.auc_high for f in quiet) >= 18
+    assert all(leakage(seed, 0.4).leakage_low > 0 for seed in range(5))  # 0.097 bit
+    inverted = leakage(0, -0.6)
+    assert inverted.leakage_low > 0, "scores lower than chance tell as much"
+
+
+def test_intervals_contain_the_truth():
+    generator, hits = np.random.default_rng(0), 0
+    for repeat in range(200):
+        chances = generator.beta(2, 8, size=60)
+        low, high = interval(generator.binomial(10, chances) / 10, seed=repeat)
+        hits += low <= 0.2 <= high
+    assert 0.92 <= hits / 200 <= 0.98
+
+
+def test_report_is_whole(town, fitted):
+    report = audit(
+        town.images,
+        fitted.transform(town.images),
+        identity=town.identity,
+        attributes=town.kept,
+        attackers="quick",
+        anonymizer=fitted,
+        random_state=0,
+    )
+    content = json.loads(report.to_json())
+    for key in ("schema_version", "n_people", "n_images", "coverage", "chance", "floor"):
+        assert key in content
+    for key in ("worst_risk", "worst_attacker", "leakage_bits", "leakage_ci", "in_cell_auc"):
+        assert key in content
+    assert {"name", "risk", "ci_low", "ci_high", "clear_accuracy", "valid"} <= set(
+        content["attackers"][0]
+    )
+    assert "reconstruction" in content["utility"]["age"]
+    page = report.to_html()
+    assert page.count("<img") == 1
+    assert "http" not in page
+    assert len(page) < 3_000_000
+    assert len(report.summary().splitlines()) <= 12
+    assert report.worst.risk < 0.5
+
+
+def test_withheld_images_and_folders(town, tmp_path):
+    for side, images in (("a", town.images), ("b", GaussianBlur(2.0).fit_transform(town.images))):
+        (tmp_path / side).mkdir()
+        for row, image in enumerate(images):
+            if side == "a" or row % 14:  # the first photo of everybody is held back
+                Image.fromarray(image).save(tmp_path / side / f"{row:04}.png")
+    report = judged_folders(town, tmp_path)
+    assert report.n_withheld == 36
+    assert report.coverage == pytest.approx(13 / 14)
+    (tmp_path / "b" / "stranger.png").write_bytes((tmp_path / "b" / "0001.png").read_bytes())
+    with pytest.raises(InvalidImageError, match="no original of their name, such as 'stranger'"):
+        judged_folders(town, tmp_path)
+
+
+def judged_folders(town, folder):
+    return audit(
+        folder / "a",
+        folder / "b",
+        identity=town.identity,
+        attributes=town.kept,
+        attackers="quick",
+        random_state=0,
+    )
+
+
+def test_bad_questions(town):
+    with pytest.raises(InvalidImageError, match="expected the same: one for one"):
+        judged(town, town.images[:10])
+    with pytest.raises(ValueError, match="attackers='loud'"):
+        judged(town, town.images, attackers="loud")
+    with pytest.raises(InvalidLabelsError, match="at least three images of each person"):
+        audit(town.images[::14], town.images[::14], identity=town.identity[::14])
+    with pytest.raises(InvalidLabelsError, match="expected one of"):
+        judged(town, town.images, split=["somewhere"] * len(town.images))
+
+
+def test_linkage_of_pseudonyms(town):
+    """One picture for all photos of a person links them all; noise links none."""
+    people = np.unique(town.identity, return_inverse=True)[1]
+    who = People(people, np.zeros(36, dtype=int))
+    pseudonyms = np.random.default_rng(0).standard_normal((36, 8))[people]
+    linked = nearest_neighbour_linkage(pseudonyms, who)
+    assert linked["linked"] == 1
+    assert linked["eer"] == 0
+    noise = np.random.default_rng(1).standard_normal((len(people), 8))
+    assert nearest_neighbour_linkage(noise, who)["linked"] < 0.1
