@@ -87,7 +87,7 @@ def _small_anonymizer(seed: int, verbose: int) -> EDIALSAnonymizer:
         AdversarialAutoencoder(
             "small",
             latent_dim=256,
-            max_epochs=15,
+            max_epochs=10,
             random_state=seeds["autoencoder"],
             verbose=verbose,
         ),

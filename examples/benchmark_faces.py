@@ -129,6 +129,7 @@ def evaluate(
     judge: Judge,
     cnn_epochs: int,
     seed: int,
+    replaced: np.ndarray,
 ) -> dict[str, Any]:
     """One row of the table: what is recognised, what is still read, what is left to see."""
     start = time.perf_counter()
@@ -161,6 +162,8 @@ def evaluate(
         **picture_retention(data.probe.images, images),
         "images_per_second": len(images) / max(seconds, 1e-9),
         "withheld": float(withheld.mean()),
+        # What the door made again at strength 1: a picture equal to that of the strength-1 release.
+        "strengthened": float((images == replaced).all(axis=(1, 2, 3)).mean()),
         "originals_among_outputs": int(is_original(data.probe.images, images).sum()),
     }
 
@@ -203,6 +206,7 @@ def main() -> None:
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
     print(json.dumps(meta), flush=True)
+    replaced = release(anonymizer, "surrogate 1", data.probe.images)
     rows = []
     for method in options.methods:
         rows.append(
