@@ -210,7 +210,9 @@ def main() -> None:
     rows = []
     for method in options.methods:
         rows.append(
-            evaluate(method, data, anonymizer, second, judge, options.cnn_epochs, options.seed)
+            evaluate(
+                method, data, anonymizer, second, judge, options.cnn_epochs, options.seed, replaced
+            )
         )
         print(json.dumps(rows[-1]), flush=True)
         options.json.write_text(json.dumps({"meta": meta, "rows": rows}, indent=1))
