@@ -5,13 +5,26 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
+from matplotlib import pyplot
 from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from edials.audit import audit
+from edials import EDIALSAnonymizer
+from edials.audit import (
+    FaceSheetDisplay,
+    RiskDisplay,
+    TradeoffDisplay,
+    audit,
+    excess_risk,
+    reidentification_risk,
+    utility_retention,
+)
 from edials.audit.attackers import (
     ClassifierAttacker,
     LatentAttacker,
@@ -24,6 +37,12 @@ from edials.audit.linkage import nearest_neighbour_linkage
 from edials.audit.pages import picture_sheet
 from edials.audit.retention import picture_retention
 from edials.audit.risk import attribute_floor, cross_validated_risk, rank_1
+from edials.audit.scorers import (
+    ReleaseScorer,
+    neg_reidentification_risk_scorer,
+    utility_minus_excess,
+    utility_retention_scorer,
+)
 from edials.audit.utility import macro_f1
 from edials.baselines import GaussianBlur
 from edials.datasets import draw_factors, make_faces, render_faces
@@ -272,3 +291,47 @@ def test_linkage_of_pseudonyms(town):
     assert linked["eer"] == 0
     noise = np.random.default_rng(1).standard_normal((len(people), 8))
     assert nearest_neighbour_linkage(noise, who)["linked"] < 0.1
+
+
+def test_displays(town):
+    report = judged(town, town.images)
+    assert RiskDisplay.from_report(report).ax_.get_xlim() == (0, 1)
+    tradeoff = TradeoffDisplay.from_reports([report], names=["nothing done"])
+    assert "leakage" in tradeoff.ax_.get_ylabel()
+    assert len(FaceSheetDisplay.from_images(*report.faces).ax_.images) == 1
+    pyplot.close("all")
+
+
+def test_metrics_have_their_limits(town):
+    assert reidentification_risk(town.images, town.identity) > 0.3
+    assert excess_risk(town.images, town.identity, town.kept) > 0.2
+    noise = np.random.default_rng(0).integers(0, 256, town.images.shape, dtype=np.uint8)
+    assert excess_risk(noise, town.identity, town.kept) < 0.05
+    assert utility_retention(town.images, town.images, town.kept, town.identity) == 1
+    assert utility_retention(town.images, noise, town.kept, town.identity) < 0.9
+
+
+def test_scorers_get_their_metadata(faces, fitted):
+    model = EDIALSAnonymizer(
+        FrozenEstimator(fitted.autoencoder_),
+        identity_classifier=FrozenEstimator(fitted.identity_classifier_),
+        attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        random_state=0,
+    )
+    turns = [(np.flatnonzero(np.arange(100) % 2 == 0), np.flatnonzero(np.arange(100) % 2))]
+    with sklearn.config_context(enable_metadata_routing=True):
+        scores = cross_validate(
+            model,
+            faces.images,
+            faces.attributes["age"],
+            cv=turns,
+            scoring={"risk": neg_reidentification_risk_scorer, "kept": utility_retention_scorer},
+            params={"identity": faces.identity, "attributes": faces.kept},
+            error_score="raise",
+        )
+        search = GridSearchCV(
+            model, {"strength": [1.0]}, cv=turns, scoring=ReleaseScorer(utility_minus_excess)
+        ).fit(faces.images, identity=faces.identity, attributes=faces.kept)
+    assert -1 <= scores["test_risk"][0] <= 0
+    assert scores["test_kept"][0] > 0
+    assert np.isfinite(search.best_score_)

@@ -5,6 +5,17 @@ method, and returns an :class:`AuditReport`.
 """
 
 from ._audit import audit
+from .displays import FaceSheetDisplay, RiskDisplay, TradeoffDisplay
 from .report import AuditReport
+from .scorers import excess_risk, reidentification_risk, utility_retention
 
-__all__ = ["AuditReport", "audit"]
+__all__ = [
+    "AuditReport",
+    "FaceSheetDisplay",
+    "RiskDisplay",
+    "TradeoffDisplay",
+    "audit",
+    "excess_risk",
+    "reidentification_risk",
+    "utility_retention",
+]

@@ -102,7 +102,7 @@ def person_disjoint_utility(
     majority = attributes.apply(lambda column: column.mode().iloc[0]).to_dict()
     constant = pd.DataFrame({name: [value] * len(attributes) for name, value in majority.items()})
     tables = {"majority": constant}
-    if hasattr(judge, "module_"):
+    if hasattr(judge, "module_") or not hasattr(judge, "fit"):
         tables |= {kind: judge.predict_table(images) for kind, images in kinds.items()}
     else:
         tables |= _cross_judged(kinds, attributes, people, judge)

@@ -1,0 +1,165 @@
+"""Pictures of an audit, in scikit-learn's convention; matplotlib is the ``plot`` extra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pages import picture_sheet
+from .report import AuditReport
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("Displays need matplotlib: pip install 'edials[plot]'.") from error
+    return pyplot.subplots()[1]
+
+
+class RiskDisplay:
+    """Risk of every attacker with its interval, beside the attribute floor.
+
+    Parameters
+    ----------
+    report : AuditReport
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
+
+    def __init__(self, report: AuditReport):
+        self.report = report
+
+    @classmethod
+    def from_report(cls, report: AuditReport, *, ax: Any = None) -> RiskDisplay:
+        """Draw one report.
+
+        Parameters
+        ----------
+        report : AuditReport
+        ax : matplotlib Axes, optional
+        """
+        return cls(report).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> RiskDisplay:
+        """Draw; broken attackers are grey and say so.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        """
+        self.ax_ = _axes(ax)
+        self.figure_ = self.ax_.figure
+        for place, outcome in enumerate(self.report.outcomes):
+            colour = "tab:blue" if outcome.valid else "lightgrey"
+            reach = [[outcome.risk - outcome.ci_low], [outcome.ci_high - outcome.risk]]
+            self.ax_.barh(place, outcome.risk, xerr=np.maximum(reach, 0), color=colour)
+        names = [o.name + ("" if o.valid else " (broken)") for o in self.report.outcomes]
+        self.ax_.set_yticks(range(len(names)), names)
+        self.ax_.axvline(self.report.floor, color="black", linestyle="--", label="attribute floor")
+        self.ax_.set(xlim=(0, 1), xlabel="risk (rank-1, attributes known)")
+        self.ax_.legend()
+        return self
+
+
+class TradeoffDisplay:
+    """Privacy against what is left of the picture, one point per report.
+
+    Parameters
+    ----------
+    reports : sequence of AuditReport
+    names : sequence of str
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
+
+    def __init__(self, reports: Sequence[AuditReport], names: Sequence[str]):
+        self.reports, self.names = reports, names
+
+    @classmethod
+    def from_reports(
+        cls, reports: Sequence[AuditReport], *, names: Sequence[str] | None = None, ax: Any = None
+    ) -> TradeoffDisplay:
+        """Draw several reports.
+
+        Parameters
+        ----------
+        reports : sequence of AuditReport
+        names : sequence of str, optional
+        ax : matplotlib Axes, optional
+        """
+        names = [str(place) for place in range(len(reports))] if names is None else names
+        return cls(reports, names).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> TradeoffDisplay:
+        """Draw; reports without a sound attacker are left out.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        """
+        self.ax_ = _axes(ax)
+        self.figure_ = self.ax_.figure
+        for report, name in zip(self.reports, self.names, strict=True):
+            worst = report.worst
+            if worst is None:
+                continue
+            point = (report.retention["ssim"], worst.leakage_bits)
+            reach = [[point[1] - worst.leakage_low], [worst.leakage_high - point[1]]]
+            self.ax_.errorbar(*point, yerr=np.maximum(reach, 0), fmt="o")
+            self.ax_.annotate(name, point, xytext=(4, 4), textcoords="offset points")
+        self.ax_.axhline(0, color="black", linestyle="--")
+        self.ax_.set(xlabel="structural similarity", ylabel="leakage beyond the attributes (bit)")
+        return self
+
+
+class FaceSheetDisplay:
+    """Rows of pictures: originals above what was released.
+
+    Parameters
+    ----------
+    rows : list of ndarray of shape (n, height, width, 3), dtype uint8
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
+
+    def __init__(self, rows: list[NDArray[np.uint8]]):
+        self.rows = rows
+
+    @classmethod
+    def from_images(cls, *rows: NDArray[np.uint8], ax: Any = None) -> FaceSheetDisplay:
+        """Draw rows of pictures below one another.
+
+        Parameters
+        ----------
+        *rows : ndarray of shape (n, height, width, 3), dtype uint8
+        ax : matplotlib Axes, optional
+        """
+        return cls(list(rows)).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> FaceSheetDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        """
+        self.ax_ = _axes(ax)
+        self.figure_ = self.ax_.figure
+        self.ax_.imshow(np.asarray(picture_sheet(self.rows)), interpolation="nearest")
+        self.ax_.set_axis_off()
+        return self

@@ -1,0 +1,156 @@
+"""Risk and utility as metric functions, and as scorers for cross-validation and grid search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from .._validation import check_attributes, check_images, encode_labels, to_uint8
+from ..exceptions import InvalidLabelsError
+from .attackers import PixelAttacker
+from .risk import attribute_floor, cross_validated_risk
+from .utility import LinearJudge, person_disjoint_utility
+
+
+def reidentification_risk(
+    anonymized: ArrayLike, identity: ArrayLike, *, attacker: Any = None
+) -> float:
+    """Rank-1 risk, in [0, 1], of an attacker who learns half of the released images.
+
+    Parameters
+    ----------
+    anonymized : array-like of shape (n_samples, height, width, 3)
+    identity : array-like of shape (n_samples,)
+    attacker : see :mod:`edials.audit.attackers`, optional
+        None takes :class:`~edials.audit.attackers.PixelAttacker`.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If nobody has two images.
+    """
+    images = to_uint8(check_images(anonymized)[0])
+    people = encode_labels(identity, name="identity", n_samples=len(images))
+    return cross_validated_risk(attacker or PixelAttacker(), images, people.codes)
+
+
+def excess_risk(
+    anonymized: ArrayLike, identity: ArrayLike, attributes: Any = None, *, attacker: Any = None
+) -> float:
+    """Rank-1 risk less the attribute floor, which no method that keeps the attributes can avoid.
+
+    Parameters
+    ----------
+    anonymized : array-like of shape (n_samples, height, width, 3)
+    identity : array-like of shape (n_samples,)
+    attributes : DataFrame or array-like, optional
+        The kept ones; None is one cell.
+    attacker : see :mod:`edials.audit.attackers`, optional
+    """
+    risk = reidentification_risk(anonymized, identity, attacker=attacker)
+    people = encode_labels(identity, name="identity").codes
+    table = check_attributes(attributes, len(people))
+    cells = np.zeros(len(people), dtype=np.int64)
+    if table is not None:
+        cells = table.astype(str).groupby(list(table.columns)).ngroup().to_numpy(np.int64)
+    return risk - attribute_floor(people, cells)
+
+
+def utility_retention(
+    original: ArrayLike, anonymized: ArrayLike, attributes: Any, identity: ArrayLike
+) -> float:
+    """Macro-F1 on released images over macro-F1 on clear ones, mean over attributes.
+
+    Judged by linear models trained on clear images of other people; 1 is nothing lost.
+
+    Parameters
+    ----------
+    original, anonymized : array-like of shape (n_samples, height, width, 3)
+    attributes : DataFrame or array-like
+    identity : array-like of shape (n_samples,)
+        Who is on each image, none missing.
+    """
+    clear, released = (to_uint8(check_images(side)[0]) for side in (original, anonymized))
+    table = check_attributes(attributes, len(clear))
+    if table is None:
+        raise InvalidLabelsError("utility_retention needs attributes; expected at least one.")
+    people = encode_labels(identity, name="identity", n_samples=len(clear)).codes
+    scores = person_disjoint_utility(
+        {"clear": clear, "released": released}, table, people, LinearJudge()
+    )
+    return float((scores["released"] / scores["clear"]).mean())
+
+
+class ReleaseScorer(BaseEstimator):
+    """A scorer that anonymizes the test fold and asks for ``identity`` and ``attributes``.
+
+    Switch metadata routing on, then pass both in ``params``.
+
+    Parameters
+    ----------
+    measure : callable (original, anonymized, identity, attributes) -> float
+        Higher is better.
+    """
+
+    __metadata_request__score = {"identity": True, "attributes": True}  # noqa: RUF012
+
+    def __init__(self, measure: Callable[..., float]):
+        self.measure = measure
+
+    def score(
+        self, estimator: Any, X: ArrayLike, y: Any = None, *, identity: Any, attributes: Any = None
+    ) -> float:
+        """Anonymize ``X`` and measure; ``y`` stands in where ``attributes`` is None.
+
+        Parameters
+        ----------
+        estimator : fitted anonymizer, or Pipeline whose first step with ``anonymize`` is one
+        X : array-like of shape (n_samples, height, width, 3)
+        y : array-like of shape (n_samples,), optional
+        identity : array-like of shape (n_samples,)
+        attributes : DataFrame or array-like, optional
+        """
+        released = _anonymizer_of(estimator).transform(X)
+        kept = y if attributes is None else attributes
+        return self.measure(X, released, identity, kept)
+
+    def __call__(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
+        return self.score(estimator, X, y, **metadata)
+
+
+def _anonymizer_of(estimator: Any) -> Any:
+    for _, step in getattr(estimator, "steps", []):
+        if hasattr(step, "anonymize"):
+            return step
+    return estimator
+
+
+def _minus_risk(original: Any, released: Any, identity: Any, kept: Any) -> float:
+    return -reidentification_risk(released, identity)
+
+
+def _minus_excess(original: Any, released: Any, identity: Any, kept: Any) -> float:
+    return -excess_risk(released, identity, kept)
+
+
+def _retained(original: Any, released: Any, identity: Any, kept: Any) -> float:
+    return utility_retention(original, released, kept, identity)
+
+
+#: Scorers for ``scoring=``; risks are negated, since scikit-learn takes higher as better.
+neg_reidentification_risk_scorer = ReleaseScorer(_minus_risk)
+neg_excess_risk_scorer = ReleaseScorer(_minus_excess)
+utility_retention_scorer = ReleaseScorer(_retained)
+
+
+def utility_minus_excess(
+    original: NDArray, released: NDArray, identity: ArrayLike, kept: Any
+) -> float:
+    """A measure for :class:`ReleaseScorer` that sees both sides: retention less excess risk."""
+    return _retained(original, released, identity, kept) - max(
+        0.0, excess_risk(released, identity, kept)
+    )
