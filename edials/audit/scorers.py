@@ -54,9 +54,9 @@ def excess_risk(
     risk = reidentification_risk(anonymized, identity, attacker=attacker)
     people = encode_labels(identity, name="identity").codes
     table = check_attributes(attributes, len(people))
-    cells = np.zeros(len(people), dtype=np.int64)
+    cells: Any = np.zeros(len(people), dtype=np.int64)
     if table is not None:
-        cells = table.astype(str).groupby(list(table.columns)).ngroup().to_numpy(np.int64)
+        cells = table.astype(str).groupby(list(table.columns)).ngroup().to_numpy()
     return risk - attribute_floor(people, cells)
 
 
