@@ -290,7 +290,7 @@ def train_attributes_track(data: BenchmarkData, cache: Cache, quick: bool) -> No
 def _train_autoencoder(images: np.ndarray, kept: pd.DataFrame, classifier: Any) -> Any:
     """First the picture as a whole, then, more slowly, what the attributes are seen by."""
     model = AdversarialAutoencoder(
-        max_epochs=3 if len(images) > 8000 else 5,
+        max_epochs=3,
         validation_fraction=0.01,
         feature_classifier=FrozenEstimator(classifier),
         random_state=0,
