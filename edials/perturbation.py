@@ -94,7 +94,7 @@ def fit_prior(
     weights: NDArray[np.float64],
     *,
     consistency: float = 0.9,
-    temperature: float = 0.7,
+    temperature: float = 0.5,
 ) -> SurrogatePrior:
     """Estimate the surrogates' distribution.
 
@@ -112,7 +112,7 @@ def fit_prior(
     weights : ndarray of shape (n_samples,)
         Weight of each photo; with 1 / (photos of the person) every person counts once.
     consistency : float in [0, 1), default=0.9
-    temperature : float in (0, 1], default=0.7
+    temperature : float in (0, 1], default=0.5
         Factor on the standard deviation of a draw. A Gaussian reaches further than faces do, and
         its far draws look like several at once; nearer ones are more like faces, and more alike.
 
