@@ -55,14 +55,15 @@ def forked_torch(seed: int) -> Iterator[None]:
         yield
 
 
-def new_secret(seed: int | None) -> bytes:
+def new_secret(random_state: Any) -> bytes:
     """Make the 32-byte key of a fit's draws, from a seed or (None) from the operating system.
 
     A key that derives from a public ``random_state`` can be derived again by anybody who knows
     it: whoever releases images leaves ``random_state=None``.
     """
-    if seed is None:
+    if random_state is None:
         return secrets.token_bytes(32)
+    seed = stage_seeds(random_state, "draws")["draws"]
     return hashlib.blake2b(f"edials-draws:{seed}".encode(), digest_size=32).digest()
 
 

@@ -161,6 +161,12 @@ def to_uint8(images: NDArray) -> NDArray[np.uint8]:
     return np.rint(images * 255).astype(np.uint8)
 
 
+def to_rows(images: NDArray) -> NDArray[np.float32]:
+    """Bring checked images to flat rows (n, height * width * 3) of uint8 levels over 255."""
+    images = to_uint8(images)
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
 def to_tensor(images: NDArray, device: torch.device | str = "cpu") -> torch.Tensor:
     """Bring checked images to a float32 tensor (n, 3, height, width) in [0, 1], channels-last."""
     # A copy only when the array is read-only: torch refuses to promise it would not write.

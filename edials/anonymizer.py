@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +29,14 @@ from ._validation import (
 from .attributes import AttributeClassifier
 from .attribution import check_explainer, mean_absolute
 from .audit.attackers import LatentAttacker
-from .audit.risk import attribute_floor, cross_validated_risk, share_alone
+from .audit.risk import attribute_floor, cross_validated_risk
 from .autoencoder import AdversarialAutoencoder
 from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel, as_input
-from .engine import Engine, Outcome
+from .engine import AnonymizationResult, Engine, Outcome
 from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageError
 from .identity_basis import fit_identity_basis, raw_basis
-from .perturbation import choose, fit_prior
+from .kept import check_kept, in_order_of, name_of, varied
+from .perturbation import choose, fit_prior, row_weights
 from .recognizer import IdentityClassifier
 
 if TYPE_CHECKING:
@@ -47,40 +47,9 @@ _EXPLAINED_ROWS, _BACKGROUND_ROWS, _FIT_SAMPLES = 128, 200, 16
 _DOOR_FMR = 0.01
 # Evasion leaves few images active in its late steps: many batches at once keep batches full.
 _EVADE_BATCHES = 8
-# People nobody named enter the surrogates' distribution as if they were as many as the named
-# ones, or this many, at most: a large crowd must not decide what the released faces look like.
-_CROWD = 100
-# So many people, each with a label of their own, are no coincidence.
-_NAMING = 5
 # Below strength 1 the door leans on the recogniser, which should match a person's photos at least
 # this often where strangers match once in a hundred times.
 _USEFUL_MATCH_RATE = 0.1
-
-
-@dataclass(frozen=True)
-class AnonymizationResult:
-    """What became of every image. All but ``images`` is confidential: never part of a release.
-
-    Attributes
-    ----------
-    images : ndarray of shape (n_certified, ...)
-        Certified images only, in the layout and dtype of the input.
-    kept_indices : ndarray of shape (n_certified,)
-        Which input each of them belongs to.
-    steps : ndarray of shape (n_samples,)
-        Steps of ``perturbation="evade"``, from 1; 0 where a surrogate was drawn instead.
-    scores : ndarray of shape (n_samples,)
-        Cosine of what was made with its original in the panel's eyes; NaN if it cannot embed.
-    verdicts : ndarray of shape (n_samples,)
-        ``"certified"``, ``"strengthened"`` (replaced by its strength-1 version), ``"withheld"``
-        or, at strength 0, ``"uncertified"``; the last two are not among ``images``.
-    """
-
-    images: NDArray
-    kept_indices: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    verdicts: NDArray[np.str_]
 
 
 class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
@@ -219,8 +188,8 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         """
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
         self._check_parameters()
-        if hasattr(self, "prior_"):  # a fit that fails must not leave half of the old model usable
-            del self.prior_
+        # A fit that fails must not leave half of the old model usable
+        self.__dict__.pop("prior_", None)
         people = encode_labels(identity, name="identity", n_samples=len(images))
         if len(people.classes) < 2:
             raise InvalidLabelsError(
@@ -232,22 +201,22 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
                 f"{int((photos >= 2).sum())} people have two images or more; expected at least "
                 f"two, since what tells people apart is judged against how their photos differ."
             )
-        kept = self._varied(encode_attributes(y if attributes is None else attributes, len(images)))
-        self._check_kept(people, kept)
+        kept = varied(encode_attributes(y if attributes is None else attributes, len(images)))
+        check_kept(people, kept)
         seeds = stage_seeds(
             self.random_state, "autoencoder", "identity", "attributes", "background", "explain"
         )
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
         self._fit_parts(images, people, kept, seeds)
-        kept = self._in_classifiers_order(kept)
+        if self.attribute_classifier_ is not None:
+            kept = in_order_of(kept, self.attribute_classifier_.classes_per_attribute_)
+            self.attribute_names_ = list(self.attribute_classifier_.classes_per_attribute_)
         self._fit_basis_and_prior(images, people, kept, seeds["background"])
         self.importance_ = self._explain_people(images, people, seeds["explain"])
         self.true_match_rate_ = self._match_rate(images, people, seeds["explain"])
         # Last and apart: refitting with None must not repeat the draws of the fit before.
-        self._secret = new_secret(
-            None if self.random_state is None else stage_seeds(self.random_state, "draws")["draws"]
-        )
+        self._secret = new_secret(self.random_state)
         return self
 
     def _check_parameters(self) -> None:
@@ -263,49 +232,6 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         ):
             if getattr(self, name) not in possible:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {possible}.")
-
-    @staticmethod
-    def _varied(kept: AttributeTargets | None) -> AttributeTargets | None:
-        """The attributes that differ between images, in a table with complete rows."""
-        if kept is None:
-            return None
-        complete = int((kept.codes >= 0).all(axis=1).sum())
-        if complete < 2:
-            raise InvalidLabelsError(
-                f"{complete} images have all of the kept attributes {list(kept.classes)}; expected "
-                f"at least two. Leave out the attribute that is missing most."
-            )
-        constant = [name for name, classes in kept.classes.items() if len(classes) < 2]
-        if not constant:
-            return kept
-        warnings.warn(
-            f"The attributes {constant} are the same on every image and keep nothing; they are "
-            f"left out.",
-            stacklevel=3,
-        )
-        varied = kept.table().drop(columns=constant)
-        return encode_attributes(varied, len(varied)) if varied.shape[1] else None
-
-    def _check_kept(self, people: Labels, kept: AttributeTargets | None) -> None:
-        """Kept attributes that name people would keep the identity under another name."""
-        if kept is None:
-            return
-        known = people.known
-        for column, name in enumerate(kept.classes):
-            alone = share_alone(people.codes[known], kept.codes[known, column])
-            if alone == 1 and len(people.classes) >= _NAMING:
-                raise InvalidLabelsError(
-                    f"The kept attribute {name!r} is different for each of {len(people.classes)} "
-                    f"people, so it would keep who they are. Leave it out of attributes (or y)."
-                )
-        alone = share_alone(people.codes[known], kept.codes[known])
-        if alone > 0.5:
-            warnings.warn(
-                f"{alone:.0%} of the people are alone with their kept attributes "
-                f"{list(kept.classes)}: whoever knows these knows them. Keep fewer, or coarser.",
-                IdentityLeakWarning,
-                stacklevel=3,
-            )
 
     def _fit_parts(
         self,
@@ -348,24 +274,6 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         # It has served; kept, the classifier would be saved a second time.
         return autoencoder.set_params(feature_classifier=parameters.get("feature_classifier"))
 
-    def _in_classifiers_order(self, kept: AttributeTargets | None) -> AttributeTargets | None:
-        """The kept attributes in the codes of the attribute classifier, which transform will use.
-
-        A frozen classifier may know classes that are absent here, or other columns first.
-        """
-        if kept is None:
-            return None
-        known = self.attribute_classifier_.classes_per_attribute_
-        if set(known) != set(kept.classes):
-            raise InvalidLabelsError(
-                f"The attribute classifier knows {sorted(known)}, but the kept attributes are "
-                f"{sorted(kept.classes)}; expected the same. Fit it on these, or pass None."
-            )
-        table = None if kept is None else kept.table()
-        assert table is not None
-        self.attribute_names_ = list(known)
-        return encode_attributes(table[list(known)], len(table), known)
-
     def _fit_basis_and_prior(
         self, images: NDArray, people: Labels, kept: AttributeTargets | None, seed: int
     ) -> None:
@@ -379,7 +287,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         codes = np.empty((len(images), 0), np.int64) if kept is None else kept.codes
         sizes = [] if kept is None else kept.sizes
         complete = np.all(codes >= 0, axis=1)
-        weights = _row_weights(people.codes, complete)
+        weights = row_weights(people.codes, complete)
         self.prior_ = fit_prior(coordinates, codes, sizes, weights)
         self._centre, self._spread = coordinates.mean(axis=0), coordinates.std(axis=0)
         # Explanations start from synthetic draws: the model holds no coordinates of a real photo.
@@ -400,7 +308,10 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         return mean_absolute(values.values, people.codes[rows])
 
     def _match_rate(self, images: NDArray, people: Labels, seed: int) -> float:
-        rows = np.random.default_rng(seed).permutation(np.flatnonzero(people.known))[:500]
+        # People in random order, with all their photos: a random photo would seldom meet another.
+        order = np.random.default_rng(seed).permutation(len(people.classes))
+        rows = np.flatnonzero(people.known)
+        rows = rows[np.argsort(order[people.codes[rows]], kind="stable")][:500]
         panel = Panel(self.identity_classifier_, _DOOR_FMR)
         return panel.true_match_rate(to_uint8(images[rows]), people.codes[rows])
 
@@ -566,7 +477,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             )
         released = self.transform(X)
         people = encode_labels(identity, name="identity", n_samples=len(released))
-        name = _name_of(y, self.attribute_names_)
+        name = name_of(y, self.attribute_names_)
         classes = self.attribute_classifier_.classes_per_attribute_[name]
         labels = encode_attributes(
             pd.DataFrame({name: np.asarray(y, dtype=object)}), len(released), {name: classes}
@@ -590,16 +501,6 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _name_of(y: Any, names: list[str]) -> str:
-    """Which kept attribute some labels are: the one a Series is named after, else the first."""
-    name = getattr(y, "name", None)
-    if name is None or len(names) == 1:
-        return names[0]
-    if name not in names:
-        raise InvalidLabelsError(f"y is named {name!r}; expected one of the kept {names!r}.")
-    return str(name)
-
-
 def _own(part: Any, default: type, common: dict[str, Any], seed: int) -> Any:
     """A part to fit: the default, or the given one's clone, seeded where it has no seed."""
     if part is None:
@@ -609,13 +510,3 @@ def _own(part: Any, default: type, common: dict[str, Any], seed: int) -> Any:
     if "random_state" in parameters and parameters["random_state"] is None:
         part.set_params(random_state=seed)
     return part
-
-
-def _row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How much each photo counts in the surrogates' distribution: every named person once."""
-    weights = np.zeros(len(people))
-    named, crowd = complete & (people >= 0), complete & (people < 0)
-    photos = np.bincount(people[named], minlength=1)
-    weights[named] = 1 / photos[people[named]]
-    weights[crowd] = min(1.0, max((photos > 0).sum(), _CROWD) / max(crowd.sum(), 1))
-    return weights

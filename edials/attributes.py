@@ -15,9 +15,10 @@ from sklearn.metrics import recall_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from ._augmentation import augment_faces
 from ._random import forked_torch, stage_seeds
 from ._targets import AttributeTargets, decode_attributes, encode_attributes
-from ._training import FaceDataset, FaceNet, TrainingLength, augment_faces, map_images, split_rows
+from ._training import FaceDataset, FaceNet, TrainingLength, map_images, split_rows
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, resolve_device
 from .exceptions import InvalidLabelsError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from ._validation import to_tensor, to_uint8
+from ._validation import to_rows, to_tensor
 from .losses import structural_similarity
 from .recognizer import IdentityClassifier
 
@@ -119,10 +119,10 @@ def as_input(classifier: Any, images: NDArray) -> NDArray:
     """
     if is_ours(classifier):
         return images
-    scaled = to_uint8(images).astype(np.float32) / np.float32(255)
+    rows = to_rows(images)
     if hasattr(getattr(classifier, "estimator", classifier), "module"):
-        return scaled
-    return scaled.reshape(len(scaled), -1)
+        return rows.reshape(images.shape)
+    return rows
 
 
 def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -40,6 +40,32 @@ _CANDIDATES = 8
 _BLANK = 128
 
 
+@dataclass(frozen=True)
+class AnonymizationResult:
+    """What became of every image. All but ``images`` is confidential: never part of a release.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n_certified, ...)
+        Certified images only, in the layout and dtype of the input.
+    kept_indices : ndarray of shape (n_certified,)
+        Which input each of them belongs to.
+    steps : ndarray of shape (n_samples,)
+        Steps of ``perturbation="evade"``, from 1; 0 where a surrogate was drawn instead.
+    scores : ndarray of shape (n_samples,)
+        Cosine of what was made with its original in the panel's eyes; NaN if it cannot embed.
+    verdicts : ndarray of shape (n_samples,)
+        ``"certified"``, ``"strengthened"`` (replaced by its strength-1 version), ``"withheld"``
+        or, at strength 0, ``"uncertified"``; the last two are not among ``images``.
+    """
+
+    images: NDArray
+    kept_indices: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    verdicts: NDArray[np.str_]
+
+
 class Outcome(NamedTuple):
     """What became of a batch, row by row.
 

@@ -28,5 +28,7 @@ class ModelFileError(EdialsError, ValueError):
 class IdentityLeakWarning(UserWarning):
     """What was asked for leaves a known way to the person.
 
-    It fires when images had to be withheld, at strength 0, and with ``perturbation="evade"``.
+    It fires when images had to be withheld, at strength 0, with ``perturbation="evade"``, when
+    most people are alone with their kept attributes, and when certificates lean on a recogniser
+    that hardly recognises anyone.
     """

@@ -87,6 +87,21 @@ class SurrogatePrior:
         ).to(noise)
 
 
+# People nobody named enter a surrogate's distribution as if they were as many as the named ones, or
+# this many, at most: a large crowd must not decide what the released faces look like.
+_CROWD = 100
+
+
+def row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How much each photo counts in the surrogates' distribution: every named person once."""
+    weights = np.zeros(len(people))
+    named, crowd = complete & (people >= 0), complete & (people < 0)
+    photos = np.bincount(people[named], minlength=1)
+    weights[named] = 1 / photos[people[named]]
+    weights[crowd] = min(1.0, max((photos > 0).sum(), _CROWD) / max(crowd.sum(), 1))
+    return weights
+
+
 def fit_prior(
     coordinates: NDArray,
     codes: NDArray[np.int64],

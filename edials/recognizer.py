@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,22 +10,22 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
+from ._augmentation import augment_faces
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, TrainingLength, augment_faces, map_images, split_rows
+from ._training import FaceDataset, FaceNet, TrainingLength, map_images, split_rows
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, encode_labels, resolve_device
+from .discriminant import COSINE_SCALE, discriminant
 from .exceptions import InvalidLabelsError
 from .losses import margin_loss
 from .networks import Recogniser, preset
 
 # Enough held-out pictures to estimate a false match rate of 1e-3 from their pairs.
 _IMPOSTOR_ROWS = 1500
-_COSINE_SCALE = 24.0
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
 _TYPICAL = TrainingLength(1500, 12, 80)
@@ -339,48 +338,7 @@ class _MarginObjective:
         self.margin = margin
 
     def __call__(self, cosines: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return margin_loss(cosines, targets, scale=_COSINE_SCALE, margin=self.margin)
-
-
-def discriminant(
-    embeddings: NDArray[np.float32],
-    codes: NDArray[np.int64],
-    shrinkage: float,
-    directions: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Linear discriminant analysis with even priors, as weights and bias of a linear layer.
-
-    Parameters
-    ----------
-    embeddings : ndarray of shape (n_samples, embedding_dim)
-    codes : ndarray of shape (n_samples,)
-        Classes 0, 1, ..., each present.
-    shrinkage : float in [0, 1]
-    directions : ndarray of shape (n_classes, embedding_dim), optional
-        Used instead when there is no class with two samples to estimate a covariance from; class
-        means when None.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_classes, embedding_dim)
-    bias : ndarray of shape (n_classes,)
-    """
-    n_classes = int(codes.max()) + 1
-    if len(codes) <= n_classes:
-        if directions is None:
-            directions = np.stack([embeddings[codes == k].mean(0) for k in range(n_classes)])
-        return np.float32(_COSINE_SCALE) * directions, np.zeros(n_classes, np.float32)
-    analysis = LinearDiscriminantAnalysis(
-        solver="lsqr", shrinkage=shrinkage, priors=np.full(n_classes, 1 / n_classes)
-    )
-    with warnings.catch_warnings():
-        # A person with one photo adds a mean and no covariance, which is right here.
-        warnings.filterwarnings("ignore", "Only one sample available")
-        analysis.fit(embeddings.astype(np.float64), codes)
-    weights, bias = analysis.coef_, analysis.intercept_
-    if n_classes == 2:  # scikit-learn gives one row for two classes: the difference of logits
-        weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.array([-bias[0], bias[0]]) / 2
-    return weights.astype(np.float32), bias.astype(np.float32)
+        return margin_loss(cosines, targets, scale=COSINE_SCALE, margin=self.margin)
 
 
 def _check_identity(y: Any, n_samples: int) -> tuple[NDArray[np.int64], NDArray]:

@@ -239,6 +239,8 @@ def test_report_is_whole(town, fitted):
     assert "reconstruction" in content["utility"]["age"]
     page = report.to_html()
     assert page.count("<img") == 1
+    assert "this page is confidential" in page
+    assert "<img" not in report._repr_html_(), "a notebook is passed on; originals are not"
     assert "http" not in page
     assert len(page) < 3_000_000
     assert len(report.summary().splitlines()) <= 12
@@ -335,3 +337,25 @@ def test_scorers_get_their_metadata(faces, fitted):
     assert -1 <= scores["test_risk"][0] <= 0
     assert scores["test_kept"][0] > 0
     assert np.isfinite(search.best_score_)
+
+
+def test_networks_attack_as_well(town):
+    """The default attackers on a village: networks train, play both roles, and share processes."""
+    few = np.flatnonzero(np.arange(len(town.images)) % 14 < 9)[: 9 * 8]
+    settings = {"identity": town.identity[few], "random_state": 0}
+    clear = town.images[few]
+    report = audit(clear, clear, **settings)
+    roles = report.attackers["learns_from"]
+    assert roles["network of clear photos"] == "clear"
+    assert roles["network, retrained"] == "released"
+    networks = [name for name in roles.index if name.startswith("network")]
+    same = report.attackers.loc[networks, ["clear_accuracy", "alone"]]
+    np.testing.assert_allclose(same["clear_accuracy"], same["alone"])
+    linear = ["LDA on the pixels", "LDA on the surroundings"]
+    alone, shared = (audit(clear, clear, attackers=linear, n_jobs=n, **settings) for n in (1, 2))
+    assert alone.to_json() == shared.to_json()
+
+
+def test_an_attacker_that_scores_others_is_refused(town, fitted):
+    with pytest.raises(ValueError, match=r"gave scores of shape .* expected .* 36"):
+        judged(town, town.images, attackers=[StaticAttacker(fitted.identity_classifier_)])

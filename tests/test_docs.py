@@ -9,15 +9,29 @@ from pathlib import Path
 import pytest
 
 import edials
+import edials.audit.scorers
+import edials.baselines
+import edials.datasets
+from edials.audit.attackers import (
+    ClassifierAttacker,
+    LatentAttacker,
+    LogisticAttacker,
+    PixelAttacker,
+    StaticAttacker,
+)
+from edials.audit.scorers import ReleaseScorer
 from edials.datasets import make_faces
 from edials.images import ImageReader
 from edials.perturbation import evade, fit_prior
 
 ROOT = Path(edials.__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PUBLIC = (edials, edials.audit, edials.audit.scorers, edials.baselines, edials.datasets)
 DOCUMENTED = [
     *(getattr(edials, name) for name in edials.__all__),
-    *(make_faces, ImageReader, evade, fit_prior),
+    *(getattr(edials.audit, name) for name in edials.audit.__all__),
+    *(make_faces, ImageReader, evade, fit_prior, ReleaseScorer),
+    *(LatentAttacker, LogisticAttacker, PixelAttacker, ClassifierAttacker, StaticAttacker),
 ]
 
 
@@ -34,6 +48,17 @@ def test_pages_run(page, tmp_path):
 def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_public_name_has_a_place():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = [
+        name
+        for module in PUBLIC
+        for name in getattr(module, "__all__", ())
+        if f"`{name}`" not in page
+    ]
+    assert names == []
 
 
 @pytest.mark.parametrize("documented", DOCUMENTED, ids=lambda documented: documented.__name__)

@@ -20,8 +20,9 @@ from edials.perturbation import choose, fit_prior
 
 ROOMS = [
     *("exceptions", "_random", "_validation", "images", "datasets", "_targets", "networks"),
-    *("losses", "_training", "autoencoder", "recognizer", "attributes", "identity_score"),
-    *("attribution", "identity_basis", "perturbation", "certification", "audit", "engine"),
+    *("losses", "discriminant", "_augmentation", "_training", "_adversarial", "autoencoder"),
+    *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
+    *("attribution", "identity_basis", "perturbation", "certification", "audit", "kept", "engine"),
     *("anonymizer", "persistence", "baselines", "demo", "cli", "__main__"),
 ]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from .._random import stage_seeds
@@ -61,13 +62,15 @@ def audit(
     identity : array-like of shape (n_samples,)
         Who is on each image; missing where unknown, and these rows are left out of the attacks.
     attributes : DataFrame, dict of columns, or array-like, optional
-        The kept attributes. None is one cell: the floor is then 1 / people.
+        The kept attributes; a missing label counts as one of its own. None is one cell: the floor
+        is then 1 / people.
     split : array-like of shape (n_samples,), optional
         "enrol" (attackers learn), "validation" (they are chosen and calibrated) and "probe"
         (reported once); None deals every person's images 60 : 15 : 25.
-    attackers : {"quick", "standard", "thorough"} or sequence of names and attackers
-        "quick" are the linear ones; "standard" adds networks, static and retrained; "thorough"
-        trains these longer and adds a second retrained one. Objects follow
+    attackers : {"quick", "standard", "thorough"} or sequence of these, default="standard"
+        "quick" are the linear ones; "standard" adds networks, static and retrained; "thorough" a
+        second retrained one of another shape and loss. A sequence names single attackers as the
+        report does, or holds objects that follow
         :mod:`edials.audit.attackers`.
     anonymizer : EDIALSAnonymizer, optional
         Fitted: the method is public, so attackers then use its latents.
@@ -76,7 +79,7 @@ def audit(
         trained on people apart from those they judge.
     random_state : int, RandomState instance or None, default=None
     n_jobs : int, optional
-        Reserved: attackers run one after another.
+        Processes that the attackers are shared among.
     verbose : int, default=0
 
     Returns
@@ -104,6 +107,7 @@ def audit(
         groups,
         {name: People(people[group], cells) for name, group in groups.items()},
         seeds["resamples"],
+        n_jobs,
         verbose,
     )
     probe = groups["probe"]
@@ -262,6 +266,35 @@ def _make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
     return [known[a] if isinstance(a, str) else a for a in attackers]
 
 
+# Name, what it learns from, its success on clear images, its scores on validation and probe.
+Attack = tuple[str, str, float, dict[str, NDArray]]
+
+
+def _attack(
+    attacker: Any,
+    clear: dict[str, NDArray],
+    released: dict[str, NDArray],
+    people: dict[str, People],
+) -> Attack:
+    """Let one attacker play its role on clear images, then on the release."""
+    enrol, probe = people["enrol"].codes, people["probe"]
+    attacker.fit(clear["enrol"], enrol)
+    clear_scores = attacker.scores(clear["probe"])
+    expected = (len(probe.codes), len(probe.cells))
+    if np.shape(clear_scores) != expected:
+        raise ValueError(
+            f"The attacker {attacker.name!r} gave scores of shape {np.shape(clear_scores)}; "
+            f"expected {expected}, one column per person of the gallery in sorted order."
+        )
+    if attacker.learns_from == "released":
+        attacker.fit(released["enrol"], enrol)
+    scores = {
+        name: np.asarray(attacker.scores(released[name]), dtype=np.float64)
+        for name in ("validation", "probe")
+    }
+    return attacker.name, attacker.learns_from, rank_1(clear_scores, probe.codes), scores
+
+
 def _attack_all(
     attackers: list[Any],
     before: NDArray,
@@ -269,23 +302,15 @@ def _attack_all(
     groups: dict[str, NDArray],
     people: dict[str, People],
     seed: int,
+    n_jobs: int | None,
     verbose: int,
 ) -> list[AttackFigures]:
     """Run every attacker on clear images first, then on the release, then all together."""
-    found: list[tuple[str, str, float, dict[str, NDArray]]] = []
-    enrol = people["enrol"].codes
-    for attacker in attackers:
-        attacker.fit(before[groups["enrol"]], enrol)
-        clear = rank_1(attacker.scores(before[groups["probe"]]), people["probe"].codes)
-        if attacker.learns_from == "released":
-            attacker.fit(after[groups["enrol"]], enrol)
-        scores = {
-            name: np.asarray(attacker.scores(after[groups[name]]), dtype=np.float64)
-            for name in ("validation", "probe")
-        }
-        found.append((attacker.name, attacker.learns_from, clear, scores))
-        if verbose:
-            print(f"{attacker.name}: {clear:.1%} on clear photos", flush=True)
+    clear_part = {name: before[group] for name, group in groups.items()}
+    released_part = {name: after[group] for name, group in groups.items()}
+    found: list[Attack] = Parallel(n_jobs=n_jobs, verbose=verbose)(
+        delayed(_attack)(attacker, clear_part, released_part, people) for attacker in attackers
+    )
     # What only sees the surroundings is not expected to recognise faces: its bar is chance.
     bar = SANITY_SHARE * max((clear for _, _, clear, _ in found), default=0.0)
     bars = [3 / len(people["probe"].cells) if n == ContextAttacker.name else bar for n, *_ in found]
@@ -308,7 +333,7 @@ def _attack_all(
 
 
 def _ensemble(
-    found: list[tuple[str, str, float, dict[str, NDArray]]],
+    found: list[Attack],
     people: dict[str, People],
     bar: float,
     seed: int,

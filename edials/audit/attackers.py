@@ -20,8 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .._validation import check_images, to_uint8
-from ..recognizer import discriminant
+from .._validation import check_images, to_rows
+from ..discriminant import discriminant
 
 
 class LatentAttacker:
@@ -78,8 +78,7 @@ class PixelAttacker(LatentAttacker):
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
         """Pixels as rows in [0, 1]."""
-        images = to_uint8(check_images(images)[0])
-        return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+        return to_rows(check_images(images)[0])
 
     def features(self, images: NDArray) -> NDArray[np.float32]:
         return self.components_.transform(self.rows(images))
@@ -95,7 +94,7 @@ class PixelAttacker(LatentAttacker):
 
 
 class ContextAttacker(PixelAttacker):
-    """What hair, clothes and background give away: an ellipse over the face is greyed first.
+    """What hair, clothes and background give away: an ellipse over the face is blackened first.
 
     Parameters
     ----------

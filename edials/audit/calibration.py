@@ -1,6 +1,6 @@
 """From an attacker's scores to what they are worth once the kept attributes are known, too.
 
-``log q(p | x) = (s_p(x) - c_p) / T + log P(cell of p | x)``
+``log q(p | x) = (s_p(x) - c_p) / T``, normalised over the people of the true cell,
 
 with a temperature ``T`` of either sign, so that an attacker who is wrong more often than chance
 counts as well, and a centre ``c_p`` for every person. Both come from validation images; probe
@@ -88,26 +88,6 @@ def log_in_cell(
     """
     inside = cells[people][:, None] == cells
     return log_softmax(np.where(inside, calibrated, -np.inf), axis=1)
-
-
-def log_with_predicted_cell(
-    calibrated: NDArray, cell_probabilities: NDArray, cells: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Log-probability of every person for an attacker who predicts the cell from the image.
-
-    Parameters
-    ----------
-    calibrated : ndarray of shape (n_samples, n_people)
-    cell_probabilities : ndarray of shape (n_samples, n_cells)
-    cells : ndarray of shape (n_people,)
-        Cell of every person, as a column of ``cell_probabilities``.
-    """
-    inside = np.full_like(calibrated, -np.inf)
-    for cell in np.unique(cells):
-        members = cells == cell
-        inside[:, members] = log_softmax(calibrated[:, members], axis=1)
-    prior = np.log(np.clip(cell_probabilities, 1e-12, 1))
-    return log_softmax(inside + prior[:, cells], axis=1)
 
 
 def in_cell_bits(

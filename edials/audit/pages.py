@@ -79,11 +79,16 @@ def write_report(
     return paths
 
 
-def page(title: str, notes: list[str], tables: list[pd.DataFrame], sheet: Image.Image) -> str:
-    """One HTML page with everything inside: paragraphs, tables, a picture."""
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
-    code = base64.b64encode(buffer.getvalue()).decode()
+def page(
+    title: str, notes: list[str], tables: list[pd.DataFrame], sheet: Image.Image | None
+) -> str:
+    """One HTML page with everything inside: paragraphs, tables, a picture (or None)."""
+    picture = ""
+    if sheet is not None:
+        buffer = io.BytesIO()
+        sheet.save(buffer, format="PNG")
+        code = base64.b64encode(buffer.getvalue()).decode()
+        picture = f'<img alt="Before and after" src="data:image/png;base64,{code}">'
     return _PAGE.format(
         title=html.escape(title),
         paragraphs="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
@@ -92,7 +97,7 @@ def page(title: str, notes: list[str], tables: list[pd.DataFrame], sheet: Image.
             for table in tables
             if len(table)
         ),
-        picture=f'<img alt="Before and after" src="data:image/png;base64,{code}">',
+        picture=picture,
     )
 
 

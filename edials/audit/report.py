@@ -25,6 +25,9 @@ _READING = (
     "95 %. What was not tried: attackers with other data, more computing time, or context outside "
     "the images. Originals, models and certificates stay personal data.",
 )
+_CONFIDENTIAL = "The pictures below show originals, so this page is confidential like them."
+# Fewer people than this are too few to say anything of their group.
+_SMALL_CELL = 10
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ class AuditReport:
             f"{self.n_people} people, {self.n_images} images, {self.coverage:.1%} released; "
             f"kept: {', '.join(self.kept_attributes) or 'nothing'}",
             f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
-            f"{self.alone:.0%} of the people are alone in their cell",
+            f"{self.alone:.0%} of the people are alone in their cell; the smallest has "
+            f"{self.smallest_cell}"
+            + (", too few to speak of its people" if self.smallest_cell < _SMALL_CELL else ""),
         ]
         worst = self.worst
         if worst is None:
@@ -134,6 +139,8 @@ class AuditReport:
             "floor": self.floor,
             "floor_rank_5": self.floor_rank_5,
             "kept_attributes": self.kept_attributes,
+            "share_alone": self.alone,
+            "smallest_cell": self.smallest_cell,
             "worst_risk": None if worst is None else worst.risk,
             "worst_attacker": None if worst is None else worst.name,
             "leakage_bits": None if worst is None else worst.leakage_bits,
@@ -147,8 +154,14 @@ class AuditReport:
         }
         return json.dumps(_without_nan(content), indent=1)
 
-    def to_html(self) -> str:
-        """One page that needs nothing else: reading, table of attackers, utility, faces."""
+    def to_html(self, *, pictures: bool = True) -> str:
+        """One page that needs nothing else: reading, table of attackers, utility, faces.
+
+        Parameters
+        ----------
+        pictures : bool, default=True
+            Show a few originals above what was released for them: such a page is confidential.
+        """
         shares = self.attackers[["clear_accuracy", "alone", "risk", "ci_low", "ci_high"]] * 100
         shares.insert(0, "evidence", np.where(self.attackers["valid"], "yes", "BROKEN"))
         shares["leakage (bit)"] = self.attackers["leakage_bits"]
@@ -156,13 +169,14 @@ class AuditReport:
         shares["album risk"] = self.attackers["album_risk"] * 100
         return page(
             "Audit of anonymized faces",
-            [*_READING, *self.summary().split("\n")],
+            [*_READING, *self.summary().split("\n"), *([_CONFIDENTIAL] if pictures else [])],
             [shares, 100 * self.utility],
-            picture_sheet(self.faces),
+            picture_sheet(self.faces) if pictures else None,
         )
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        # What a notebook shows is saved with it, and passed on.
+        return self.to_html(pictures=False)
 
 
 def _without_nan(value: Any) -> Any:

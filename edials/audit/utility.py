@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 
-from .._validation import check_images, to_uint8
+from .._validation import check_images, to_rows
 
 _FOLDS = 3
 
@@ -60,7 +60,7 @@ class LinearJudge(BaseEstimator):
 
     def fit(self, images: NDArray, attributes: pd.DataFrame) -> LinearJudge:
         """Learn every attribute from the images that have its label."""
-        rows = _rows(images)
+        rows = to_rows(check_images(images)[0])
         self.models_ = {}
         for name in attributes.columns:
             known = attributes[name].notna().to_numpy()
@@ -74,7 +74,7 @@ class LinearJudge(BaseEstimator):
 
     def predict_table(self, images: NDArray) -> pd.DataFrame:
         """Labels as a DataFrame of shape (n_samples, n_attributes)."""
-        rows = _rows(images)
+        rows = to_rows(check_images(images)[0])
         return pd.DataFrame({name: model.predict(rows) for name, model in self.models_.items()})
 
 
@@ -141,8 +141,3 @@ class _Said:
 
     def predict_table(self, images: NDArray) -> pd.DataFrame:
         return self.table
-
-
-def _rows(images: NDArray) -> NDArray[np.float32]:
-    images = to_uint8(check_images(images)[0])
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)

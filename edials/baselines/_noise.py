@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._random import keyed_normal, new_secret, stage_seeds
+from .._random import keyed_normal, new_secret
 from ._filters import FaceAnonymizer, blur, cell_means, fault, spread, to_levels
 
 
@@ -17,9 +17,7 @@ class _KeyedAnonymizer(FaceAnonymizer):
     random_state: Any
 
     def _learn(self, images: NDArray, y: Any, identity: Any, attributes: Any) -> None:
-        self._secret = new_secret(
-            None if self.random_state is None else stage_seeds(self.random_state, "draws")["draws"]
-        )
+        self._secret = new_secret(self.random_state)
 
 
 class GaussianNoise(_KeyedAnonymizer):

@@ -1,0 +1,53 @@
+"""Linear discriminant analysis as the weights and bias of a linear layer."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+#: Logits per unit of cosine, in training and where no covariance can be estimated.
+COSINE_SCALE = 24.0
+
+
+def discriminant(
+    embeddings: NDArray[np.float32],
+    codes: NDArray[np.int64],
+    shrinkage: float,
+    directions: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Linear discriminant analysis with even priors, as weights and bias of a linear layer.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n_samples, embedding_dim)
+    codes : ndarray of shape (n_samples,)
+        Classes 0, 1, ..., each present.
+    shrinkage : float in [0, 1]
+    directions : ndarray of shape (n_classes, embedding_dim), optional
+        Used instead when there is no class with two samples to estimate a covariance from; class
+        means when None.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_classes, embedding_dim)
+    bias : ndarray of shape (n_classes,)
+    """
+    n_classes = int(codes.max()) + 1
+    if len(codes) <= n_classes:
+        if directions is None:
+            directions = np.stack([embeddings[codes == k].mean(0) for k in range(n_classes)])
+        return np.float32(COSINE_SCALE) * directions, np.zeros(n_classes, np.float32)
+    analysis = LinearDiscriminantAnalysis(
+        solver="lsqr", shrinkage=shrinkage, priors=np.full(n_classes, 1 / n_classes)
+    )
+    with warnings.catch_warnings():
+        # A person with one photo adds a mean and no covariance, which is right here.
+        warnings.filterwarnings("ignore", "Only one sample available")
+        analysis.fit(embeddings.astype(np.float64), codes)
+    weights, bias = analysis.coef_, analysis.intercept_
+    if n_classes == 2:  # scikit-learn gives one row for two classes: the difference of logits
+        weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.array([-bias[0], bias[0]]) / 2
+    return weights.astype(np.float32), bias.astype(np.float32)
