@@ -7,42 +7,39 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import torch
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._random import new_secret, stage_seeds
-from ._targets import AttributeTargets, encode_attributes
+from ._targets import encode_attributes
 from ._validation import (
     ImageFormat,
-    Labels,
     check_batch_size,
     check_images,
-    encode_labels,
     to_uint8,
 )
-from .attributes import AttributeClassifier
 from .attribution import check_explainer, mean_absolute
-from .audit.attackers import LatentAttacker
-from .audit.risk import attribute_floor, cross_validated_risk
-from .autoencoder import AdversarialAutoencoder
-from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel, as_input
+from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel
 from .engine import AnonymizationResult, Engine, Outcome
 from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageError
-from .identity_basis import fit_identity_basis, raw_basis
-from .kept import check_kept, in_order_of, name_of, varied
-from .perturbation import choose, fit_prior, row_weights
-from .recognizer import IdentityClassifier
+from .fitting import (
+    Parts,
+    all_of_some,
+    check_people,
+    fit_parts,
+    fit_surrogates,
+    one_of_each_first,
+)
+from .kept import check_kept, in_order_of, varied
+from .perturbation import choose
+from .scoring import utility_less_excess
 
 if TYPE_CHECKING:
     import shap
 
-_EXPLAINED_ROWS, _BACKGROUND_ROWS, _FIT_SAMPLES = 128, 200, 16
+_EXPLAINED_ROWS, _FIT_SAMPLES, _MATCHED_ROWS = 128, 16, 500
 # The door lets two pictures match as often as two different people do by chance.
 _DOOR_FMR = 0.01
 # Evasion leaves few images active in its late steps: many batches at once keep batches full.
@@ -190,17 +187,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         self._check_parameters()
         # A fit that fails must not leave half of the old model usable
         self.__dict__.pop("prior_", None)
-        people = encode_labels(identity, name="identity", n_samples=len(images))
-        if len(people.classes) < 2:
-            raise InvalidLabelsError(
-                f"identity holds 1 class, {people.classes[0]!r}; expected at least two people."
-            )
-        photos = np.bincount(people.codes[people.known])
-        if (photos >= 2).sum() < 2:
-            raise InvalidLabelsError(
-                f"{int((photos >= 2).sum())} people have two images or more; expected at least "
-                f"two, since what tells people apart is judged against how their photos differ."
-            )
+        people = check_people(identity, len(images))
         kept = varied(encode_attributes(y if attributes is None else attributes, len(images)))
         check_kept(people, kept)
         seeds = stage_seeds(
@@ -208,13 +195,28 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         )
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
-        self._fit_parts(images, people, kept, seeds)
-        if self.attribute_classifier_ is not None:
+        parts = fit_parts(
+            Parts(self.attribute_classifier, self.autoencoder, self.identity_classifier),
+            images,
+            people,
+            kept,
+            attribute_weight=self.attribute_weight,
+            seeds=seeds,
+            device=self.device,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+        )
+        self.attribute_classifier_, self.autoencoder_, self.identity_classifier_ = parts
+        if kept is not None:
             kept = in_order_of(kept, self.attribute_classifier_.classes_per_attribute_)
-            self.attribute_names_ = list(self.attribute_classifier_.classes_per_attribute_)
-        self._fit_basis_and_prior(images, people, kept, seeds["background"])
-        self.importance_ = self._explain_people(images, people, seeds["explain"])
-        self.true_match_rate_ = self._match_rate(images, people, seeds["explain"])
+        self.attribute_names_ = [] if kept is None else list(kept.classes)
+        surrogates = fit_surrogates(
+            self.autoencoder_.encode(images), people.codes, kept, self.basis, seeds["background"]
+        )
+        self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
+        self._background, self._background_codes = surrogates[4:]
+        self.importance_ = self._explain_people(images, people.codes, seeds["explain"])
+        self.true_match_rate_ = self._match_rate(images, people.codes, seeds["explain"])
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(self.random_state)
         return self
@@ -233,87 +235,19 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
             if getattr(self, name) not in possible:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {possible}.")
 
-    def _fit_parts(
-        self,
-        images: NDArray,
-        people: Labels,
-        kept: AttributeTargets | None,
-        seeds: dict[str, int],
-    ) -> None:
-        common: dict[str, Any] = {
-            "device": self.device,
-            "batch_size": self.batch_size,
-            "verbose": self.verbose,
-        }
-        table = None if kept is None else kept.table()
-        self.attribute_classifier_: Any = None
-        self.attribute_names_ = [] if kept is None else list(kept.classes)
-        if kept is not None:
-            classifier = _own(
-                self.attribute_classifier, AttributeClassifier, common, seeds["attributes"]
-            )
-            self.attribute_classifier_ = classifier.fit(images, table)
-        autoencoder = _own(self.autoencoder, AdversarialAutoencoder, common, seeds["autoencoder"])
-        self.autoencoder_ = self._fit_autoencoder(autoencoder, images, table)
-        recogniser = _own(self.identity_classifier, IdentityClassifier, common, seeds["identity"])
-        self.identity_classifier_ = recogniser.fit(
-            as_input(recogniser, images[people.known]), people.classes[people.codes[people.known]]
-        )
-
-    def _fit_autoencoder(self, autoencoder: Any, images: NDArray, table: Any) -> Any:
-        """Fit it so that the kept attributes stay linear in the latents and visible in pictures."""
-        parameters = autoencoder.get_params(deep=False)
-        if "attribute_weight" not in parameters:  # frozen
-            return autoencoder.fit(images, table)
-        weight = self.attribute_weight * autoencoder.attribute_weight
-        autoencoder.set_params(attribute_weight=weight)
-        guide = self.attribute_classifier_ if self.attribute_weight else None
-        if parameters.get("feature_classifier", guide) is None and guide is not None:
-            autoencoder.set_params(feature_classifier=FrozenEstimator(guide))
-        autoencoder.fit(images, table if self.attribute_weight else None)
-        # It has served; kept, the classifier would be saved a second time.
-        return autoencoder.set_params(feature_classifier=parameters.get("feature_classifier"))
-
-    def _fit_basis_and_prior(
-        self, images: NDArray, people: Labels, kept: AttributeTargets | None, seed: int
-    ) -> None:
-        latents = self.autoencoder_.encode(images)
-        if self.basis == "raw":
-            self.basis_ = raw_basis(latents)
-        else:
-            indicators = None if kept is None else kept.one_hot()
-            self.basis_ = fit_identity_basis(latents, people.codes, indicators)
-        coordinates = self.basis_.rotate(torch.from_numpy(latents)).numpy()
-        codes = np.empty((len(images), 0), np.int64) if kept is None else kept.codes
-        sizes = [] if kept is None else kept.sizes
-        complete = np.all(codes >= 0, axis=1)
-        weights = row_weights(people.codes, complete)
-        self.prior_ = fit_prior(coordinates, codes, sizes, weights)
-        self._centre, self._spread = coordinates.mean(axis=0), coordinates.std(axis=0)
-        # Explanations start from synthetic draws: the model holds no coordinates of a real photo.
-        generator = np.random.default_rng(seed)
-        self._background_codes = codes[generator.choice(np.flatnonzero(complete), _BACKGROUND_ROWS)]
-        noise = generator.standard_normal((_BACKGROUND_ROWS, coordinates.shape[1]), np.float32)
-        self._background = self.prior_.draw(self._background_codes, torch.from_numpy(noise)).numpy()
-
-    def _explain_people(self, images: NDArray, people: Labels, seed: int) -> NDArray[np.float64]:
-        generator = np.random.default_rng(seed)
-        rows = generator.permutation(np.flatnonzero(people.known))
-        # One photo of everybody before a second one of anybody.
-        turn = pd.Series(people.codes[rows]).groupby(people.codes[rows]).cumcount().to_numpy()
-        rows = rows[np.argsort(turn, kind="stable")][:_EXPLAINED_ROWS]
+    def _explain_people(
+        self, images: NDArray, people: NDArray[np.int64], seed: int
+    ) -> NDArray[np.float64]:
+        rows = one_of_each_first(people, seed, _EXPLAINED_ROWS)
         values = self._engine(mask=False).explain(
             to_uint8(images[rows]), n_samples=_FIT_SAMPLES, seed=seed, targets=1
         )
-        return mean_absolute(values.values, people.codes[rows])
+        return mean_absolute(values.values, people[rows])
 
-    def _match_rate(self, images: NDArray, people: Labels, seed: int) -> float:
-        # People in random order, with all their photos: a random photo would seldom meet another.
-        order = np.random.default_rng(seed).permutation(len(people.classes))
-        rows = np.flatnonzero(people.known)
-        rows = rows[np.argsort(order[people.codes[rows]], kind="stable")][:500]
+    def _match_rate(self, images: NDArray, people: NDArray[np.int64], seed: int) -> float:
+        rows = all_of_some(people, seed, _MATCHED_ROWS)
         panel = Panel(self.identity_classifier_, _DOOR_FMR)
-        return panel.true_match_rate(to_uint8(images[rows]), people.codes[rows])
+        return panel.true_match_rate(to_uint8(images[rows]), people[rows])
 
     # --- transform ---------------------------------------------------------------------------
 
@@ -475,23 +409,14 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
                 "score needs identity=, who is on each image, to measure risk. In cross-validation "
                 "switch metadata routing on: sklearn.set_config(enable_metadata_routing=True)."
             )
-        released = self.transform(X)
-        people = encode_labels(identity, name="identity", n_samples=len(released))
-        name = name_of(y, self.attribute_names_)
-        classes = self.attribute_classifier_.classes_per_attribute_[name]
-        labels = encode_attributes(
-            pd.DataFrame({name: np.asarray(y, dtype=object)}), len(released), {name: classes}
+        return utility_less_excess(
+            self.transform(X),
+            y,
+            identity=identity,
+            autoencoder=self.autoencoder_,
+            attribute_classifier=self.attribute_classifier_,
+            sample_weight=sample_weight,
         )
-        assert labels is not None
-        true, known = labels.codes[:, 0], labels.codes[:, 0] >= 0
-        column = self.attribute_names_.index(name)
-        predicted = self.attribute_classifier_.predict_codes(released)[:, column]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-        utility = balanced_accuracy_score(true[known], predicted[known], sample_weight=weights)
-        attacker = LatentAttacker(self.autoencoder_)
-        risk = cross_validated_risk(attacker, released, people.codes)
-        floor = attribute_floor(people.codes, true)
-        return float(utility - max(0.0, risk - floor))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -499,14 +424,3 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         tags.target_tags.required = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _own(part: Any, default: type, common: dict[str, Any], seed: int) -> Any:
-    """A part to fit: the default, or the given one's clone, seeded where it has no seed."""
-    if part is None:
-        return default(random_state=seed, **common)
-    part = clone(part)
-    parameters = part.get_params(deep=False)
-    if "random_state" in parameters and parameters["random_state"] is None:
-        part.set_params(random_state=seed)
-    return part

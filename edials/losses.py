@@ -136,12 +136,17 @@ def attribute_loss(
     class_weights : sequence of Tensor, optional
         One weight per class of each attribute.
     """
-    total = logits.sum() * 0.0
+    total = logits.new_zeros(())
     for column, scores in enumerate(logits.split(list(sizes), dim=1)):
-        known = targets[:, column] >= 0
-        if known.any():
-            weight = None if class_weights is None else class_weights[column]
-            total = total + functional.cross_entropy(
-                scores[known], targets[known, column], weight=weight, label_smoothing=0.05
-            )
+        codes = targets[:, column]
+        weight = scores.new_ones(scores.shape[1])
+        if class_weights is not None:
+            weight = class_weights[column]
+        # Summed and divided by hand: the mean of no row would be NaN, and asking whether there is
+        # one would make the processor wait for an accelerator.
+        loss = functional.cross_entropy(
+            scores, codes, weight=weight, ignore_index=-1, label_smoothing=0.05, reduction="sum"
+        )
+        counted = (weight[codes.clamp_min(0)] * (codes >= 0)).sum()
+        total = total + loss / counted.clamp_min(1e-12)
     return total

@@ -2,17 +2,23 @@
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from torch import nn
 
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
+from edials._adversarial import AdversarialNet, Terms, features_of
 from edials._training import TrainingLength, has_bfloat16
+from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
-from edials.identity_basis import fit_identity_basis
+from edials.explainer import path_gradients
+from edials.identity_basis import fit_identity_basis, raw_basis
+from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
 from edials.networks import AutoencoderNetwork, Recogniser
@@ -23,7 +29,7 @@ ROOMS = [
     *("losses", "discriminant", "_augmentation", "_training", "_adversarial", "autoencoder"),
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
     *("attribution", "identity_basis", "perturbation", "certification", "audit", "kept", "engine"),
-    *("anonymizer", "persistence", "baselines", "demo", "cli", "__main__"),
+    *("fitting", "scoring", "anonymizer", "persistence", "baselines", "demo", "cli", "__main__"),
 ]
 
 
@@ -51,15 +57,37 @@ def test_no_device_is_named():
     assert not found
 
 
-def test_networks_follow_their_device():
-    with torch.device("meta"):
+def test_everything_follows_its_device():
+    """On a meta device a tensor left on the processor is an error: no accelerator is needed."""
+    device = torch.device("meta")
+    with device:
         network = AutoencoderNetwork((32, 32, 3), 8, 16, 4)
         recogniser = Recogniser((32, 32, 3), 5, 8, 16)
-        images = torch.empty(4, 3, 32, 32)
-    cosines = recogniser(network(images))
-    cosines.sum().backward()
-    assert cosines.shape == (4, 5)
+        images, codes = torch.empty(4, 3, 32, 32), torch.empty(4, 2, dtype=torch.int64)
+        weights = [torch.ones(2), torch.ones(2)]
+    net = AdversarialNet(
+        network,
+        terms=Terms(10.0, 0.2, 0.01, 0.05, 0.2),
+        features=features_of(SimpleNamespace(module_=recogniser), device),
+        sizes=[2, 2],
+        class_weights=weights,
+        device=device,
+    ).initialize()
+    assert net.train_step((images, codes))["loss"].is_meta
     assert network.encoder.linear.weight.grad.is_meta
+
+    basis = raw_basis(np.zeros((1, 16), np.float32))
+    with device:
+        head = nn.Linear(16, 5)
+        candidates, rows = torch.empty(4, 2, dtype=torch.int64), torch.empty(4, dtype=torch.int64)
+    logits = RecogniserLogits(SimpleNamespace(module_=recogniser, head_=head))
+    score = IdentityScore(RotatedDecoder(network.decoder, basis), logits, candidates)
+    coordinates = basis.rotate(network.encoder(images)).detach()
+    products = path_gradients(score, coordinates, coordinates, coordinates[:, 0], rows)
+    assert products.is_meta
+    assert to_tensor(np.zeros((2, 32, 32, 3), np.uint8), device).is_meta
+    with pytest.raises(RuntimeError, match="meta"):  # so a mixed-up device is found
+        AutoencoderNetwork((32, 32, 3), 8, 16)(images)
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (48, 64, 3), (128, 128, 3)])
