@@ -51,6 +51,7 @@ def read_image(source: str | os.PathLike[str] | IO[bytes], size: int | None = No
         ValueError,
         SyntaxError,
         Image.DecompressionBombError,
+        Warning,  # Pillow's, of a damaged file, where the caller has made warnings errors
     ) as error:
         name = getattr(source, "name", source)
         raise UnreadableImageError(
