@@ -50,15 +50,25 @@ def fit_anonymizer(data: BenchmarkData, cache: Cache, seed: int) -> EDIALSAnonym
     cuts = cache.get("age_cuts", lambda: None) if data.name == "lfw" else None
     rows = together(data.enrol, data.others, cut_ages(data.crowd, cuts))
     return EDIALSAnonymizer(
-        FrozenEstimator(cache.get("autoencoder", _missing)),
-        identity_classifier=FrozenEstimator(cache.get("recogniser", _missing)),
-        attribute_classifier=FrozenEstimator(cache.get("attribute_classifier", _missing)),
+        FrozenEstimator(cache.get("autoencoder", missing)),
+        identity_classifier=FrozenEstimator(cache.get("recogniser", missing)),
+        attribute_classifier=FrozenEstimator(cache.get("attribute_classifier", missing)),
         random_state=seed,
     ).fit(rows.images, identity=rows.identity, attributes=rows.attributes)
 
 
-def _missing() -> Any:
-    raise SystemExit("The networks are not in the cache; run without --evaluate-only.")
+def missing() -> Any:
+    raise SystemExit("The networks are not in the cache; run benchmark_faces.py first.")
+
+
+def configured(anonymizer: EDIALSAnonymizer, method: str) -> EDIALSAnonymizer:
+    """The anonymizer set to a method's mode."""
+    model = copy.copy(anonymizer)
+    if method == "evade":
+        return model.set_params(perturbation="evade")
+    return model.set_params(
+        strength=0.0 if method == "reconstruction" else float(method.split()[1])
+    )
 
 
 def release(anonymizer: EDIALSAnonymizer, method: str, images: np.ndarray) -> np.ndarray:
@@ -67,14 +77,9 @@ def release(anonymizer: EDIALSAnonymizer, method: str, images: np.ndarray) -> np
         return images
     if method == "reconstruction":
         return anonymizer.autoencoder_.reconstruct(images)
-    model = copy.copy(anonymizer)
-    if method == "evade":
-        model.set_params(perturbation="evade")
-    else:
-        model.set_params(strength=float(method.split()[1]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IdentityLeakWarning)
-        return model.transform(images)
+        return configured(anonymizer, method).transform(images)
 
 
 def attack(
@@ -188,8 +193,8 @@ def main() -> None:
         train_networks(data, cache, options.quick)
     anonymizer = fit_anonymizer(data, cache, options.seed)
     cuts = cache.get("age_cuts", lambda: None) if data.name == "lfw" else None
-    judge = Judge(cache.get("judge", _missing), cuts)
-    second = cache.get("second_recogniser", _missing)
+    judge = Judge(cache.get("judge", missing), cuts)
+    second = cache.get("second_recogniser", missing)
 
     people = np.unique(data.enrol.identity.astype(str), return_inverse=True)[1]
     cells = data.enrol.attributes.groupby(list(ATTRIBUTES)).ngroup().to_numpy()
