@@ -219,7 +219,7 @@ def test_pairs_are_of_other_people_where_there_are_enough():
 
 
 def test_a_network_undoes_what_can_be_undone(town):
-    attacker = ReverseAttacker(width=8, max_epochs=12, batch_size=16)
+    attacker = ReverseAttacker(width=8, max_epochs=8, batch_size=16)
     report = judged(town, 255 - town.images, ClearPixels(), attacker)
     figures = report.measures["reverse"]
     assert figures["psnr_undone"] > figures["psnr_released"] + 6

@@ -228,29 +228,24 @@ class StaticAttacker:
         return getattr(self.recogniser, "embed", None)
 
 
-class PoisonAttacker:
-    """An attacker with a poisoned gallery: it learns released images and is shown clear photos.
-
-    The other reading of the published number: who is named if the released images are taken for
-    photos of the people? Together with the attacker it wraps it costs no training of its own.
+class RoleAttacker:
+    """Another role of an attacker: the audit trains one learner once for all of its roles.
 
     Parameters
     ----------
     learner : attacker
-        Learns from released images.
+    name : str
+    learns_from, shown : {"released", "clear"}, default="released"
+        See :mod:`edials.audit.attackers`.
     """
 
-    learns_from, shown = "released", "clear"
+    def __init__(
+        self, learner: Any, name: str, learns_from: str = "released", shown: str = "released"
+    ):
+        self.learner, self.name = learner, name
+        self.learns_from, self.shown = learns_from, shown
 
-    def __init__(self, learner: Any):
-        self.learner = learner
-
-    @property
-    def name(self) -> str:
-        """The learner's name, marked."""
-        return f"poison: {self.learner.name}"
-
-    def fit(self, images: NDArray, people: NDArray[np.int64]) -> PoisonAttacker:
+    def fit(self, images: NDArray, people: NDArray[np.int64]) -> RoleAttacker:
         """Learn the gallery."""
         self.learner.fit(images, people)
         return self
@@ -258,6 +253,22 @@ class PoisonAttacker:
     def scores(self, images: NDArray) -> NDArray:
         """Score every person of the gallery, shape (n_samples, n_people)."""
         return self.learner.scores(images)
+
+
+class PoisonAttacker(RoleAttacker):
+    """An attacker with a poisoned gallery: it learns released images and is shown clear photos.
+
+    The other reading of the published number: who is named if the released images are taken for
+    photos of the people?
+
+    Parameters
+    ----------
+    learner : attacker
+        Any that learns from images.
+    """
+
+    def __init__(self, learner: Any):
+        super().__init__(learner, f"poison: {learner.name}", shown="clear")
 
 
 def _scores_of(classifier: Any, images: NDArray) -> NDArray:

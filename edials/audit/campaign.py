@@ -131,31 +131,36 @@ class Attack(NamedTuple):
 
 
 def _attack(entries: list[Any], material: Material) -> list[Attack]:
-    """Let a learner play its role on clear photos, then learn once and be shown each kind."""
+    """Let a learner prove itself on clear photos, then play its roles, learning once for each."""
     learner = getattr(entries[0], "learner", entries[0])
-    learns_from = getattr(learner, "learns_from", "released")
     probe, clear = material.people["probe"], material.images["clear"]
     _learn(learner, material, "clear", on_clear=True)
     scores = np.asarray(learner.scores(clear["probe"]))
     expected = (len(probe.codes), len(probe.cells))
     if scores.shape != expected:
         raise ValueError(
-            f"The attacker {learner.name!r} gave scores of shape {scores.shape}; "
+            f"The attacker {entries[0].name!r} gave scores of shape {scores.shape}; "
             f"expected {expected}, one column per person of the gallery in sorted order."
         )
     success = rank_1(scores, probe.codes)
-    if learns_from != "clear" or hasattr(learner, "fit_pairs"):
-        _learn(learner, material, learns_from)
-    measures = _measures(learner, material)
-    attacks = []
-    for entry in entries:
+    attacks = {}
+    learned = None if hasattr(learner, "fit_pairs") else "clear"
+    # Clear galleries first: the learner has just seen one.
+    for entry in sorted(entries, key=lambda entry: _learns_from(entry) != "clear"):
+        if _learns_from(entry) != learned:
+            learned = _learns_from(entry)
+            _learn(learner, material, learned)
         images = material.images[getattr(entry, "shown", "released")]
         found = {
             name: np.asarray(learner.scores(images[name]), dtype=np.float64)
             for name in ("validation", "probe")
         }
-        attacks.append(Attack(success, found, measures))
-    return attacks
+        attacks[id(entry)] = Attack(success, found, _measures(entry, material))
+    return [attacks[id(entry)] for entry in entries]
+
+
+def _learns_from(attacker: Any) -> str:
+    return getattr(attacker, "learns_from", "released")
 
 
 def _learn(learner: Any, material: Material, kind: str, *, on_clear: bool = False) -> None:
@@ -165,13 +170,13 @@ def _learn(learner: Any, material: Material, kind: str, *, on_clear: bool = Fals
     learner.fit(*material.gallery(kind))
 
 
-def _measures(learner: Any, material: Material) -> dict[str, float]:
+def _measures(attacker: Any, material: Material) -> dict[str, float]:
     clear, released = (material.images[kind]["probe"] for kind in ("clear", "released"))
     found: dict[str, float] = {}
-    if hasattr(learner, "measures"):
-        found |= learner.measures(clear, released)
-    embed = getattr(learner, "embed", None)
-    if embed is not None and getattr(learner, "learns_from", "released") == "clear":
+    if hasattr(attacker, "measures"):
+        found |= attacker.measures(clear, released)
+    embed = getattr(attacker, "embed", None)
+    if embed is not None and _learns_from(attacker) == "clear":
         codes = material.people["probe"].codes
         impostors = material.strangers or (clear, codes)
         found |= donor_matches(embed, material.gallery("clear"), impostors, (released, codes))
@@ -238,7 +243,7 @@ def attack_all(
 
 def _role(attacker: Any, pairs_of: str) -> str:
     """What it learns from, and what it is shown where that is not the release."""
-    role = getattr(attacker, "learns_from", "released")
+    role = _learns_from(attacker)
     if hasattr(attacker, "fit_pairs"):
         role += f", and pairs of {pairs_of}"
     if getattr(attacker, "shown", "released") == "clear":

@@ -111,8 +111,9 @@ class ChoiceAttacker(PixelAttacker):
 
     Parameters
     ----------
-    n_components, shrinkage, random_state
-        As for :class:`~edials.audit.attackers.PixelAttacker`.
+    n_components : int, default=200
+    shrinkage : float, default=0.05
+    random_state : int, default=0
     """
 
     name, learns_from, shown = "the choices", "choices", "choices"

@@ -56,15 +56,15 @@ class AuditReport:
     retention : dict
     faces : list of two ndarrays
         A few originals and what was released for them.
-    findings : list of str
+    findings : list of str, optional
         What the files of the release tell; see :func:`edials.audit.files.file_findings`.
-    measures : dict of str to dict
+    measures : dict of str to dict, optional
         What attackers measured besides, by attacker: PSNR before and after undoing in dB, and how
         often outputs match enrolled people (:func:`edials.audit.leaks.donor_matches`).
-    withheld_p_value : float
+    withheld_p_value : float, default=nan
         Of withholding that goes by people; NaN if nothing was withheld. See
         :func:`edials.audit.leaks.withheld_p_value`.
-    n_fresh : int
+    n_fresh : int, default=0
         Further releases of every enrolled photo that retraining attackers made for themselves.
     """
 

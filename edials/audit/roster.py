@@ -13,6 +13,7 @@ from .attackers import (
     LogisticAttacker,
     PixelAttacker,
     PoisonAttacker,
+    RoleAttacker,
 )
 from .undoing import ReverseAttacker
 
@@ -42,15 +43,13 @@ def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
         model = IdentityClassifier(**{"random_state": seed, "patience": 99, **settings})
         return ClassifierAttacker(model, name, learns_from)
 
-    retrained = network("network, retrained", "released")
-    standard = [
-        *linear,
-        network("network of clear photos", "clear"),
-        # Another architecture, seed and loss than the recogniser that an anonymizer holds.
-        network("unseen network", "clear", depth=1, margin=0.0, random_state=seed + 2),
-        retrained,
-        PoisonAttacker(retrained),
-    ]
+    # Proving itself on clear photos is all that the static role of a network needs.
+    static = network("network of clear photos", "clear")
+    retrained = RoleAttacker(static, "network, retrained")
+    poison = RoleAttacker(static, f"poison: {retrained.name}", shown="clear")
+    # Another architecture, seed and loss than the recogniser that an anonymizer holds.
+    unseen = network("unseen network", "clear", depth=1, margin=0.0, random_state=seed + 2)
+    standard = [*linear, static, unseen, retrained, poison]
     second = network(
         "second network, retrained", "released", depth=1, margin=0.2, random_state=seed + 1
     )
