@@ -26,7 +26,7 @@ def donor_matches(
     An anonymizer that borrows faces exposes whom it borrowed them from: its outputs match enrolled
     people other than the one shown more often than two photos of different people do. A ratio
     well above 1 says so. If ``impostors`` show people whom the embedding was trained to keep
-    apart, the thresholds are low and strangers, too, come out above 1.
+    apart, the thresholds are low and strangers may come out above 1.
 
     Parameters
     ----------
