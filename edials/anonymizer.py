@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -295,6 +296,31 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         outcome, image_format = self._run(X)
         kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
         return AnonymizationResult(image_format.restore(outcome.pictures[kept]), kept, *outcome[1:])
+
+    def rekeyed(self, random_state: Any = None) -> EDIALSAnonymizer:
+        """Give the same fitted model with a new key: it draws other surrogates for the same images.
+
+        One model gives one image one surrogate, whenever it is asked. A rekeyed copy makes an
+        independent second release, which is what somebody who attacks the method would do. Only
+        the draws differ: at ``strength=0`` and with ``perturbation="evade"`` nothing does.
+
+        Parameters
+        ----------
+        random_state : int, RandomState instance or None, default=None
+            None draws the key from the operating system. An integer gives the same key every time,
+            and never that of a fit with the same ``random_state``.
+
+        Returns
+        -------
+        EDIALSAnonymizer
+            A shallow copy, fitted: its parts are those of this model.
+        """
+        check_is_fitted(self, "prior_")
+        again = copy.copy(self)
+        if random_state is not None:
+            random_state = stage_seeds(random_state, "rekeyed")["rekeyed"]
+        again._secret = new_secret(random_state)
+        return again
 
     def _run(self, X: ArrayLike) -> tuple[Outcome, ImageFormat]:
         check_is_fitted(self, "prior_")

@@ -303,3 +303,34 @@ class AutoencoderNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.encoder(images))
+
+
+class UNet(nn.Module):
+    """Pictures to pictures of the same size (Ronneberger et al. 2015), starting as the identity.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first stage; each of the three halving ones doubles them.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        sizes = [width, 2 * width, 4 * width, 8 * width]
+        self.enter = nn.Conv2d(3, width, 3, 1, 1)
+        self.down = nn.ModuleList(ResidualBlock(n, 2 * n, stride=2) for n in sizes[:-1])
+        self.up = nn.ModuleList(ResidualBlock(3 * n, n) for n in reversed(sizes[:-1]))
+        self.enlarge = nn.Upsample(scale_factor=2)
+        self.leave = nn.Conv2d(width, 3, 3, 1, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = self.enter(images * 2 - 1)
+        passed = []
+        for block in self.down:
+            passed.append(hidden)
+            hidden = block(hidden)
+        for block in self.up:
+            hidden = block(torch.cat([self.enlarge(hidden), passed.pop()], dim=1))
+        return images + self.leave(hidden)

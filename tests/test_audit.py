@@ -348,6 +348,7 @@ def test_networks_attack_as_well(town):
     roles = report.attackers["learns_from"]
     assert roles["network of clear photos"] == "clear"
     assert roles["network, retrained"] == "released"
+    assert "ratio at FMR 0.01" in report.measures["network of clear photos"]
     networks = [name for name in roles.index if name.startswith("network")]
     same = report.attackers.loc[networks, ["clear_accuracy", "alone"]]
     np.testing.assert_allclose(same["clear_accuracy"], same["alone"])

@@ -12,14 +12,20 @@ import edials
 import edials.audit.scorers
 import edials.baselines
 import edials.datasets
+from edials.audit.adaptive import PairAttacker
 from edials.audit.attackers import (
     ClassifierAttacker,
     LatentAttacker,
     LogisticAttacker,
     PixelAttacker,
+    PoisonAttacker,
+    RoleAttacker,
     StaticAttacker,
 )
+from edials.audit.files import file_findings
+from edials.audit.leaks import ChoiceAttacker, donor_matches, withheld_p_value
 from edials.audit.scorers import ReleaseScorer
+from edials.audit.undoing import ReverseAttacker
 from edials.datasets import make_faces
 from edials.images import ImageReader
 from edials.perturbation import evade, fit_prior
@@ -32,6 +38,8 @@ DOCUMENTED = [
     *(getattr(edials.audit, name) for name in edials.audit.__all__),
     *(make_faces, ImageReader, evade, fit_prior, ReleaseScorer),
     *(LatentAttacker, LogisticAttacker, PixelAttacker, ClassifierAttacker, StaticAttacker),
+    *(RoleAttacker, PoisonAttacker, PairAttacker, ReverseAttacker, ChoiceAttacker),
+    *(file_findings, donor_matches, withheld_p_value),
 ]
 
 

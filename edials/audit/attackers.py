@@ -1,9 +1,20 @@
 """Attackers: each learns from a gallery of known people and scores the people for probe images.
 
 The contract is ``fit(images, people)`` and ``scores(images) -> (n_samples, n_people)``, people
-being codes 0, 1, ...; a higher score means more likely. ``name`` is how a report calls the
-attacker, ``learns_from`` which images it is given: "released" ones (it retrains, and is called a
-parrot), or "clear" ones (it is static).
+being codes 0, 1, ...; a higher score means more likely. An attacker says of itself:
+
+- ``name``: how a report calls it.
+- ``learns_from``: which gallery it is given, "released" (it retrains, and is called a parrot),
+  "clear" (it is static), or "choices"; "released" without the attribute.
+- ``shown``: which probes it is asked about, "released" (also without the attribute), "clear"
+  (then its gallery is poisoned), or "choices".
+- ``times_chance``, optional: the bar it states for itself on clear photos, as a multiple of
+  1 / people. Without it the bar is a share of the best attacker's success.
+
+and may have two more methods:
+
+- ``fit_pairs(clear, released)``, called before ``fit`` with photos and what was released for them.
+- ``measures(clear, released)``, called at the end with probes: figures for the report, by name.
 """
 
 from __future__ import annotations
@@ -23,6 +34,9 @@ from sklearn.preprocessing import StandardScaler
 from .._validation import check_images, to_rows
 from ..discriminant import discriminant
 
+# Principal components need no more rows than this, and rows of floats are large.
+_ROWS_OF_COMPONENTS, _ROWS_AT_ONCE = 4000, 1024
+
 
 class LatentAttacker:
     """Linear discriminant analysis on the anonymizer's own latents, which are public with it.
@@ -35,7 +49,7 @@ class LatentAttacker:
         Share of the spherical part in the covariance, in [0, 1].
     """
 
-    name, learns_from = "LDA on the latents", "released"
+    name, learns_from, shown = "LDA on the latents", "released", "released"
 
     def __init__(self, encode: Any, shrinkage: float = 0.05):
         self.encode, self.shrinkage = encode, shrinkage
@@ -81,15 +95,27 @@ class PixelAttacker(LatentAttacker):
         return to_rows(check_images(images)[0])
 
     def features(self, images: NDArray) -> NDArray[np.float32]:
-        return self.components_.transform(self.rows(images))
+        # In parts: several releases of everybody's photos are too large to be floats at once.
+        parts = range(0, len(images), _ROWS_AT_ONCE)
+        found = [
+            self.components_.transform(self.rows(images[start : start + _ROWS_AT_ONCE]))
+            for start in parts
+        ]
+        return np.concatenate(found)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> PixelAttacker:
-        rows = self.rows(images)
+        self.fit_components(images)
+        super().fit(images, people)
+        return self
+
+    def fit_components(self, images: NDArray) -> PixelAttacker:
+        """Learn the principal components alone, from every part of the images evenly."""
+        every = max(1, len(images) // _ROWS_OF_COMPONENTS)
+        rows = self.rows(images[::every])
         count = max(1, min(self.n_components, len(rows) // 3, rows.shape[1]))
-        self.components_ = PCA(
+        self.components_: Any = PCA(
             count, svd_solver="randomized", whiten=True, random_state=self.random_state
         ).fit(rows)
-        super().fit(images, people)
         return self
 
 
@@ -102,7 +128,8 @@ class ContextAttacker(PixelAttacker):
         As for :class:`PixelAttacker`.
     """
 
-    name = "LDA on the surroundings"
+    # What only sees the surroundings is not expected to recognise faces: its bar is chance.
+    name, times_chance = "LDA on the surroundings", 3.0
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
         height, width = images.shape[1:3]
@@ -151,6 +178,8 @@ class ClassifierAttacker:
     learns_from : {"released", "clear"}, default="released"
     """
 
+    shown = "released"
+
     def __init__(self, classifier: Any, name: str, learns_from: str = "released"):
         self.classifier, self.name, self.learns_from = classifier, name, learns_from
 
@@ -165,6 +194,11 @@ class ClassifierAttacker:
         """Score every person of the gallery, shape (n_samples, n_people)."""
         return _scores_of(self.classifier_, images)
 
+    @property
+    def embed(self) -> Callable[[NDArray], NDArray] | None:
+        """The classifier's unit embedding of images, where it has one."""
+        return getattr(self.classifier_, "embed", None)
+
 
 class StaticAttacker:
     """A recogniser trained on clear images, used as it is: the published number.
@@ -175,7 +209,7 @@ class StaticAttacker:
         Fitted; with ``predict_proba`` or ``decision_function`` over images.
     """
 
-    name, learns_from = "recogniser of clear photos", "clear"
+    name, learns_from, shown = "recogniser of clear photos", "clear", "released"
 
     def __init__(self, recogniser: Any):
         self.recogniser = recogniser
@@ -187,6 +221,54 @@ class StaticAttacker:
     def scores(self, images: NDArray) -> NDArray:
         """Score every person the recogniser knows, in the order of its ``classes_``."""
         return _scores_of(self.recogniser, images)
+
+    @property
+    def embed(self) -> Callable[[NDArray], NDArray] | None:
+        """The recogniser's unit embedding of images, where it has one."""
+        return getattr(self.recogniser, "embed", None)
+
+
+class RoleAttacker:
+    """Another role of an attacker: the audit trains one learner once for all of its roles.
+
+    Parameters
+    ----------
+    learner : attacker
+    name : str
+    learns_from, shown : {"released", "clear"}, default="released"
+        See :mod:`edials.audit.attackers`.
+    """
+
+    def __init__(
+        self, learner: Any, name: str, learns_from: str = "released", shown: str = "released"
+    ):
+        self.learner, self.name = learner, name
+        self.learns_from, self.shown = learns_from, shown
+
+    def fit(self, images: NDArray, people: NDArray[np.int64]) -> RoleAttacker:
+        """Learn the gallery."""
+        self.learner.fit(images, people)
+        return self
+
+    def scores(self, images: NDArray) -> NDArray:
+        """Score every person of the gallery, shape (n_samples, n_people)."""
+        return self.learner.scores(images)
+
+
+class PoisonAttacker(RoleAttacker):
+    """An attacker with a poisoned gallery: it learns released images and is shown clear photos.
+
+    The other reading of the published number: who is named if the released images are taken for
+    photos of the people?
+
+    Parameters
+    ----------
+    learner : attacker
+        Any that learns from images.
+    """
+
+    def __init__(self, learner: Any):
+        super().__init__(learner, f"poison: {learner.name}", shown="clear")
 
 
 def _scores_of(classifier: Any, images: NDArray) -> NDArray:

@@ -28,6 +28,7 @@ _READING = (
 _CONFIDENTIAL = "The pictures below show originals, so this page is confidential like them."
 # Fewer people than this are too few to say anything of their group.
 _SMALL_CELL = 10
+_SURE = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,16 @@ class AuditReport:
     retention : dict
     faces : list of two ndarrays
         A few originals and what was released for them.
+    findings : list of str, optional
+        What the files of the release tell; see :func:`edials.audit.files.file_findings`.
+    measures : dict of str to dict, optional
+        What attackers measured besides, by attacker: PSNR before and after undoing in dB, and how
+        often outputs match enrolled people (:func:`edials.audit.leaks.donor_matches`).
+    withheld_p_value : float, default=nan
+        Of withholding that goes by people; NaN if nothing was withheld. See
+        :func:`edials.audit.leaks.withheld_p_value`.
+    n_fresh : int, default=0
+        Further releases of every enrolled photo that retraining attackers made for themselves.
     """
 
     n_people: int
@@ -72,6 +83,10 @@ class AuditReport:
     utility: pd.DataFrame
     retention: dict[str, float]
     faces: list[NDArray[np.uint8]] = field(repr=False)
+    findings: list[str] = field(default_factory=list)
+    measures: dict[str, dict[str, float]] = field(default_factory=dict)
+    withheld_p_value: float = float("nan")
+    n_fresh: int = 0
 
     @property
     def worst(self) -> AttackFigures | None:
@@ -118,6 +133,13 @@ class AuditReport:
             lines.append(f"BROKEN, not evidence: {', '.join(broken)}")
         if self.copies:
             lines.append(f"FAILED OPEN: {self.copies} released images are nearly their originals")
+        lines += [f"FILES TELL: {finding}" for finding in self.findings]
+        if self.withheld_p_value < _SURE:
+            lines.append(
+                f"WITHHOLDING TELLS: it goes by people, beyond the attributes "
+                f"(p = {self.withheld_p_value:.3f})"
+            )
+        lines += self._measured()
         lines.append(
             f"linked inside the release {self.linkage['linked']:.1%} "
             f"(null {self.linkage['null']:.1%}); SSIM {self.retention['ssim']:.2f}"
@@ -126,6 +148,22 @@ class AuditReport:
             said = ", ".join(f"{kind} {value:.1%}" for kind, value in row.dropna().items())
             lines.append(f"macro-F1 {name}: {said}")
         return "\n".join(lines)
+
+    def _measured(self) -> list[str]:
+        lines = []
+        for name, found in self.measures.items():
+            if "psnr_undone" in found:
+                lines.append(
+                    f"{name}: PSNR {found['psnr_released']:.1f} dB released, "
+                    f"{found['psnr_undone']:.1f} dB undone"
+                )
+        donors = next((m for m in self.measures.values() if "ratio at FMR 0.001" in m), None)
+        if donors is not None:
+            lines.append(
+                f"outputs match enrolled photos of others {donors['ratio at FMR 0.01']:.1f} and "
+                f"{donors['ratio at FMR 0.001']:.1f} times as often as FMR 1e-2 and 1e-3 say"
+            )
+        return lines
 
     def to_json(self) -> str:
         """The figures as a JSON string with a stable schema; NaN becomes null."""
@@ -151,6 +189,10 @@ class AuditReport:
             "attackers": self.attackers.reset_index().to_dict("records"),
             "utility": {str(name): row.to_dict() for name, row in self.utility.iterrows()},
             "retention": self.retention,
+            "findings": self.findings,
+            "measures": self.measures,
+            "withheld_p_value": self.withheld_p_value,
+            "fresh_releases": self.n_fresh,
         }
         return json.dumps(_without_nan(content), indent=1)
 

@@ -1,0 +1,273 @@
+"""The attacks: every attacker proves itself on clear photos, then learns and is shown its part."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from .._validation import to_uint8
+from ..certification import is_blank
+from ..exceptions import IdentityLeakWarning
+from .calibration import calibrate
+from .figures import SANITY_SHARE, AttackFigures, People, judge_scores
+from .leaks import donor_matches
+from .risk import rank_1
+
+# Pairs of other people are taken instead of the gallery's own if there are so many.
+_FEWEST_OTHERS, _FEWEST_PAIRS = 30, 300
+
+
+@dataclass(frozen=True)
+class Material:
+    """What attackers are given.
+
+    Attributes
+    ----------
+    images : dict of str to dict of str to ndarray
+        By kind ("clear", "released", "choices") and split; rows of a split match over kinds.
+    people : dict of str to People
+        By split.
+    fresh : list of ndarray
+        Further releases of the enrolled photos, in their order; blank where withheld.
+    pairs : tuple of two ndarrays
+        Clear photos, and what was released for them.
+    pairs_of : str
+        Whose: in words.
+    strangers : tuple (images, codes) or None
+        Clear photos of people outside the gallery, with codes below 0, if there are enough.
+    """
+
+    images: dict[str, dict[str, NDArray]]
+    people: dict[str, People]
+    fresh: list[NDArray]
+    pairs: tuple[NDArray, NDArray]
+    pairs_of: str
+    strangers: tuple[NDArray, NDArray[np.int64]] | None
+
+    def gallery(self, kind: str) -> tuple[NDArray, NDArray[np.int64]]:
+        """Enrolled images and people; released ones with all fresh releases."""
+        images, codes = self.images[kind]["enrol"], self.people["enrol"].codes
+        if kind != "released" or not self.fresh:
+            return images, codes
+        there = [~is_blank(release) for release in self.fresh]
+        more = [release[seen] for release, seen in zip(self.fresh, there, strict=True)]
+        return (
+            np.concatenate([images, *more]),
+            np.concatenate([codes, *(codes[seen] for seen in there)]),
+        )
+
+
+def fresh_releases(
+    anonymizer: Any, enrolled: NDArray[np.uint8], count: int, seed: int
+) -> list[NDArray[np.uint8]]:
+    """Anonymize the enrolled photos anew, as anybody can who has them and the method.
+
+    Parameters
+    ----------
+    anonymizer : anonymizer with ``rekeyed``, or anything else
+        Without it, or if a new key changes nothing, there are no fresh releases.
+    enrolled : ndarray of shape (n_samples, height, width, 3), dtype uint8
+    count : int
+    seed : int
+    """
+    if not hasattr(anonymizer, "rekeyed"):
+        return []
+    keys = [anonymizer.rekeyed(seed + turn) for turn in range(count)]
+    with warnings.catch_warnings():
+        # Its user has seen them when the release was made.
+        warnings.simplefilter("ignore", IdentityLeakWarning)
+        first = to_uint8(keys[0].transform(enrolled[:8]))
+        if np.array_equal(
+            first, to_uint8(anonymizer.rekeyed(seed + count).transform(enrolled[:8]))
+        ):
+            return []
+        return [to_uint8(key.transform(enrolled)) for key in keys]
+
+
+def pairs_to_learn_from(
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    enrol: NDArray[np.int64],
+    others: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    fresh: list[NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """Pairs of other people if there are enough of them, else those of the gallery.
+
+    Parameters
+    ----------
+    before, after : ndarray of shape (n_samples, height, width, 3), dtype uint8
+    enrol, others : ndarray of int
+        Rows of the gallery, and of people outside it.
+    codes : ndarray of shape (n_others,)
+        Who they are.
+    fresh : list of ndarray
+        Further releases of the gallery.
+    """
+    n_others = len(np.unique(codes))
+    enough = n_others >= _FEWEST_OTHERS
+    strangers = (before[others], -1 - codes) if enough else None
+    if enough and len(others) >= _FEWEST_PAIRS:
+        pairs, whose = (before[others], after[others]), f"{n_others} other people"
+    else:
+        there = [~is_blank(release) for release in fresh]
+        clear = [before[enrol], *(before[enrol][seen] for seen in there)]
+        released = [after[enrol], *(r[seen] for r, seen in zip(fresh, there, strict=True))]
+        pairs, whose = (np.concatenate(clear), np.concatenate(released)), "the gallery"
+    return {"pairs": pairs, "pairs_of": whose, "strangers": strangers}
+
+
+class Attack(NamedTuple):
+    """One attacker's success on clear photos, its scores by split, and what else it measured."""
+
+    clear: float
+    scores: dict[str, NDArray[np.float64]]
+    measures: dict[str, float]
+
+
+def _attack(entries: list[Any], material: Material) -> list[Attack]:
+    """Let a learner prove itself on clear photos, then play its roles, learning once for each."""
+    learner = getattr(entries[0], "learner", entries[0])
+    probe, clear = material.people["probe"], material.images["clear"]
+    _learn(learner, material, "clear", on_clear=True)
+    scores = np.asarray(learner.scores(clear["probe"]))
+    expected = (len(probe.codes), len(probe.cells))
+    if scores.shape != expected:
+        raise ValueError(
+            f"The attacker {entries[0].name!r} gave scores of shape {scores.shape}; "
+            f"expected {expected}, one column per person of the gallery in sorted order."
+        )
+    success = rank_1(scores, probe.codes)
+    attacks = {}
+    learned = None if hasattr(learner, "fit_pairs") else "clear"
+    # Clear galleries first: the learner has just seen one.
+    for entry in sorted(entries, key=lambda entry: _learns_from(entry) != "clear"):
+        if _learns_from(entry) != learned:
+            learned = _learns_from(entry)
+            _learn(learner, material, learned)
+        images = material.images[getattr(entry, "shown", "released")]
+        found = {
+            name: np.asarray(learner.scores(images[name]), dtype=np.float64)
+            for name in ("validation", "probe")
+        }
+        attacks[id(entry)] = Attack(success, found, _measures(entry, material))
+    return [attacks[id(entry)] for entry in entries]
+
+
+def _learns_from(attacker: Any) -> str:
+    return getattr(attacker, "learns_from", "released")
+
+
+def _learn(learner: Any, material: Material, kind: str, *, on_clear: bool = False) -> None:
+    if hasattr(learner, "fit_pairs"):
+        clear, released = material.pairs
+        learner.fit_pairs(clear, clear if on_clear else released)
+    learner.fit(*material.gallery(kind))
+
+
+def _measures(attacker: Any, material: Material) -> dict[str, float]:
+    clear, released = (material.images[kind]["probe"] for kind in ("clear", "released"))
+    found: dict[str, float] = {}
+    if hasattr(attacker, "measures"):
+        found |= attacker.measures(clear, released)
+    embed = getattr(attacker, "embed", None)
+    if embed is not None and _learns_from(attacker) == "clear":
+        codes = material.people["probe"].codes
+        impostors = material.strangers or (clear, codes)
+        found |= donor_matches(embed, material.gallery("clear"), impostors, (released, codes))
+    return found
+
+
+def attack_all(
+    attackers: list[Any], material: Material, seed: int, n_jobs: int | None, verbose: int
+) -> tuple[list[AttackFigures], dict[str, dict[str, float]]]:
+    """Run every attacker, then all sound ones together, and judge them.
+
+    Parameters
+    ----------
+    attackers : list of attackers
+        Those that share a learner are run as one.
+    material : Material
+    seed : int
+        Of resamples and permutations.
+    n_jobs, verbose : as joblib takes them
+
+    Returns
+    -------
+    outcomes : list of AttackFigures
+    measures : dict of str to dict
+        What attackers measured besides, by their names.
+    """
+    learners: dict[int, list[Any]] = {}
+    for attacker in attackers:
+        learners.setdefault(id(getattr(attacker, "learner", attacker)), []).append(attacker)
+    groups = Parallel(n_jobs=n_jobs, verbose=verbose)(
+        delayed(_attack)(entries, material) for entries in learners.values()
+    )
+    # Only figures come back from the processes; fitted attackers, with their networks, do not.
+    found = {
+        id(entry): attack
+        for entries, group in zip(learners.values(), groups, strict=True)
+        for entry, attack in zip(entries, group, strict=True)
+    }
+    people = material.people
+    best = SANITY_SHARE * max((attack.clear for attack in found.values()), default=0.0)
+    outcomes, sound, measures = [], [], {}
+    for attacker in attackers:
+        attack = found[id(attacker)]
+        bar = getattr(attacker, "times_chance", None)
+        outcome = judge_scores(
+            attacker.name,
+            _role(attacker, material.pairs_of),
+            validation=(attack.scores["validation"], people["validation"]),
+            probe=(attack.scores["probe"], people["probe"]),
+            clear_accuracy=attack.clear,
+            bar=best if bar is None else bar / len(people["probe"].cells),
+            seed=seed,
+        )
+        outcomes.append(outcome)
+        if attack.measures:
+            measures[attacker.name] = attack.measures
+        # Who is shown the photos themselves attacks something else, and does not join the others.
+        if outcome.valid and getattr(attacker, "shown", "released") != "clear":
+            sound.append(attack)
+    if len(sound) > 1:
+        outcomes.append(_ensemble(sound, people, best, seed))
+    return outcomes, measures
+
+
+def _role(attacker: Any, pairs_of: str) -> str:
+    """What it learns from, and what it is shown where that is not the release."""
+    role = _learns_from(attacker)
+    if hasattr(attacker, "fit_pairs"):
+        role += f", and pairs of {pairs_of}"
+    if getattr(attacker, "shown", "released") == "clear":
+        role += ", shown clear"
+    return role
+
+
+def _ensemble(
+    found: list[Attack], people: dict[str, People], bar: float, seed: int
+) -> AttackFigures:
+    """All sound attackers together: the sum of their calibrated scores, calibrated again."""
+    validation = people["validation"]
+    together: dict[str, NDArray] = {}
+    for attack in found:
+        scores = attack.scores
+        calibration = calibrate(scores["validation"], validation.codes, validation.cells)
+        for name, values in scores.items():
+            together[name] = together.get(name, 0) + calibration(values)
+    return judge_scores(
+        "all together",
+        "both",
+        validation=(together["validation"], validation),
+        probe=(together["probe"], people["probe"]),
+        clear_accuracy=max(attack.clear for attack in found),
+        bar=bar,
+        seed=seed,
+    )

@@ -1,0 +1,155 @@
+"""What leaks beside the pictures: whose photos outputs match, what is withheld, what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from ..exceptions import InvalidLabelsError
+from .attackers import PixelAttacker
+
+_RATES = (1e-2, 1e-3)
+
+
+def donor_matches(
+    embed: Callable[[NDArray], NDArray],
+    gallery: tuple[NDArray, NDArray[np.int64]],
+    impostors: tuple[NDArray, NDArray[np.int64]],
+    released: tuple[NDArray, NDArray[np.int64]],
+) -> dict[str, float]:
+    """How often an output matches an enrolled photo of somebody else, over the false match rate.
+
+    An anonymizer that borrows faces exposes whom it borrowed them from: its outputs match enrolled
+    people other than the one shown more often than two photos of different people do. A ratio
+    well above 1 says so. If ``impostors`` show people whom the embedding was trained to keep
+    apart, the thresholds are low and strangers may come out above 1.
+
+    Parameters
+    ----------
+    embed : callable images -> ndarray of unit rows
+    gallery, impostors, released : tuple (images, people)
+        Clear photos of the enrolled; clear photos like the originals; what was released. Pairs of
+        one person are left out.
+
+    Returns
+    -------
+    dict
+        For the rates 1e-2 and 1e-3, ``"share at FMR 0.01"``, the share of (released, enrolled)
+        pairs above the threshold, and ``"ratio at FMR 0.01"``, that over the rate.
+    """
+    enrolled = embed(gallery[0])
+
+    def similarities(images: NDArray, people: NDArray[np.int64]) -> NDArray[np.float32]:
+        return (embed(images) @ enrolled.T)[people[:, None] != gallery[1]]
+
+    clear, found = similarities(*impostors), similarities(*released)
+    figures: dict[str, float] = {}
+    for rate in _RATES:
+        share = float((found > np.quantile(clear, 1 - rate)).mean())
+        figures |= {f"share at FMR {rate:g}": share, f"ratio at FMR {rate:g}": share / rate}
+    return figures
+
+
+def withheld_p_value(
+    withheld: NDArray[np.bool_],
+    people: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    *,
+    n_permutations: int = 999,
+    seed: int = 0,
+) -> float:
+    """Whether the choice of what is withheld goes by people beyond their cell.
+
+    Compares how the withheld share varies between people with images exchanged among the people
+    of a cell.
+
+    Parameters
+    ----------
+    withheld : ndarray of bool, shape (n_samples,)
+    people : ndarray of shape (n_samples,)
+        Person of each image; -1 (unknown) is left out.
+    cells : ndarray of shape (n_samples,)
+        Cell of each image's person.
+    n_permutations : int, default=999
+    seed : int, default=0
+
+    Returns
+    -------
+    float in (0, 1], or NaN
+        ``(1 + number that vary as much) / (1 + n_permutations)``; NaN if nothing was withheld, or
+        everything.
+    """
+    known = people >= 0
+    held, codes, cells = withheld[known], people[known], cells[known]
+    if not held.any() or held.all():
+        return float("nan")
+    codes = np.unique(codes, return_inverse=True)[1]
+    counts = np.bincount(codes)
+
+    def variance(flags: NDArray) -> float:
+        # Shares of a cell keep their mean when images are exchanged, so squares are enough.
+        return float((np.bincount(codes, flags) ** 2 / counts).sum())
+
+    order = np.argsort(cells, kind="stable")
+    generator = np.random.default_rng(seed)
+    true, reached = variance(held), 0
+    exchanged = np.empty_like(held)
+    for _ in range(n_permutations):
+        # Sorting random keys within sorted cells exchanges images inside each cell at once.
+        moved = np.lexsort((generator.random(len(held)), cells))
+        exchanged[order] = held[moved]
+        reached += variance(exchanged) >= true - 1e-12
+    return (1 + reached) / (1 + n_permutations)
+
+
+class ChoiceAttacker(PixelAttacker):
+    """What was decided for every image (a mask, say), attacked by linear discriminant analysis.
+
+    Parameters
+    ----------
+    n_components : int, default=200
+    shrinkage : float, default=0.05
+    random_state : int, default=0
+    """
+
+    name, learns_from, shown = "the choices", "choices", "choices"
+
+    def rows(self, images: NDArray) -> NDArray[np.float32]:
+        """Choices as they are; images, on which it proves itself, as pixels."""
+        return super().rows(images) if images.ndim == 4 else images.astype(np.float32)
+
+    def fit_components(self, images: NDArray) -> ChoiceAttacker:
+        """Learn no more components than the choices have: many may be the same for all."""
+        if images.ndim == 4:
+            super().fit_components(images)
+            return self
+        rank = int(np.linalg.matrix_rank(images - images.mean(axis=0)))
+        # Without any variation there are no components; standardised, they are zeros.
+        count = min(self.n_components, rank, max(1, len(images) // 3))
+        kind = PCA(count, whiten=True, random_state=self.random_state) if rank else StandardScaler()
+        self.components_ = kind.fit(images)
+        return self
+
+
+def check_choices(choices: object, n_samples: int) -> NDArray[np.float32]:
+    """Choices as rows of numbers.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If they are not one row of finite numbers per image.
+    """
+    rows = np.asarray(choices)
+    if rows.ndim < 1 or len(rows) != n_samples or rows.dtype.kind not in "buif":
+        raise InvalidLabelsError(
+            f"choices has shape {rows.shape} and dtype {rows.dtype} for {n_samples} images; "
+            f"expected numbers of shape (n_samples, n_choices). Encode names as 0 and 1 first."
+        )
+    rows = rows.reshape(n_samples, -1).astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise InvalidLabelsError("choices holds NaN or infinity; expected finite numbers.")
+    return rows

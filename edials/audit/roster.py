@@ -1,0 +1,66 @@
+"""Who attacks: the attackers by name, and as "quick", "standard" and "thorough"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..recognizer import IdentityClassifier
+from .adaptive import PairAttacker
+from .attackers import (
+    ClassifierAttacker,
+    ContextAttacker,
+    LatentAttacker,
+    LogisticAttacker,
+    PixelAttacker,
+    PoisonAttacker,
+    RoleAttacker,
+)
+from .undoing import ReverseAttacker
+
+
+def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
+    """Attackers by name; objects pass through.
+
+    Parameters
+    ----------
+    attackers : {"quick", "standard", "thorough"} or sequence of names and objects
+    anonymizer : EDIALSAnonymizer or None
+    seed : int
+        Of the networks.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of ours.
+    """
+    encode = None if anonymizer is None else anonymizer.autoencoder_
+    pixels, latents = PixelAttacker(), LatentAttacker(encode)
+    linear: list[Any] = [pixels, ContextAttacker(), PairAttacker(encode), PoisonAttacker(pixels)]
+    if encode is not None:
+        linear = [latents, LogisticAttacker(encode), *linear, PoisonAttacker(latents)]
+
+    def network(name: str, learns_from: str, **settings: Any) -> ClassifierAttacker:
+        model = IdentityClassifier(**{"random_state": seed, "patience": 99, **settings})
+        return ClassifierAttacker(model, name, learns_from)
+
+    # Proving itself on clear photos is all that the static role of a network needs.
+    static = network("network of clear photos", "clear")
+    retrained = RoleAttacker(static, "network, retrained")
+    poison = RoleAttacker(static, f"poison: {retrained.name}", shown="clear")
+    # Another architecture, seed and loss than the recogniser that an anonymizer holds.
+    unseen = network("unseen network", "clear", depth=1, margin=0.0, random_state=seed + 2)
+    standard = [*linear, static, unseen, retrained, poison]
+    second = network(
+        "second network, retrained", "released", depth=1, margin=0.2, random_state=seed + 1
+    )
+    thorough = [*standard, second, ReverseAttacker(random_state=seed)]
+    named = {"quick": linear, "standard": standard, "thorough": thorough}
+    if isinstance(attackers, str):
+        if attackers not in named:
+            raise ValueError(f"attackers={attackers!r}; expected one of {sorted(named)}.")
+        return named[attackers]
+    known = {attacker.name: attacker for attacker in thorough}
+    unknown = [a for a in attackers if isinstance(a, str) and a not in known]
+    if unknown:
+        raise ValueError(f"attackers names {unknown}; expected some of {sorted(known)}.")
+    return [known[a] if isinstance(a, str) else a for a in attackers]
