@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from .._random import stage_seeds
 from .._validation import check_attributes, check_images, encode_labels, to_uint8
 from ..certification import is_blank
-from ..datasets._sources import Source
 from ..exceptions import InvalidImageError, InvalidLabelsError
 from ..images import read_images
 from ..recognizer import IdentityClassifier
@@ -28,11 +27,12 @@ from .attackers import (
 )
 from .calibration import calibrate
 from .figures import SANITY_SHARE, AttackFigures, People, attribute_rank_floor, judge_scores
+from .folders import pair_by_name, pictures_by_name, size_of_both
 from .linkage import copies_of_originals, nearest_neighbour_linkage
 from .report import AuditReport
 from .retention import picture_retention
 from .risk import attribute_floor, rank_1, share_alone
-from .utility import LinearJudge, person_disjoint_utility
+from .utility import LinearJudge, f1_by_attribute, f1_by_class, f1_by_group, what_judges_say
 
 _SPLITS = ("enrol", "validation", "probe")
 _SHOWN = 8
@@ -48,6 +48,7 @@ def audit(
     attackers: str | Sequence[Any] = "standard",
     anonymizer: Any = None,
     judges: Any = None,
+    size: int | None = None,
     random_state: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -58,7 +59,8 @@ def audit(
     ----------
     original, anonymized : array-like of shape (n_samples, height, width, 3), list of paths, folder
         Pairs, one to one and in the same order. Folders are paired by relative file name without
-        its ending. Blank images (and missing files of a folder) count as withheld.
+        its ending; labels come in the order of :func:`edials.datasets.load_image_folder`. Blank
+        images, missing files of a folder and None in a list count as withheld.
     identity : array-like of shape (n_samples,)
         Who is on each image; missing where unknown, and these rows are left out of the attacks.
     attributes : DataFrame, dict of columns, or array-like, optional
@@ -77,6 +79,9 @@ def audit(
     judges : AttributeClassifier, optional
         Fitted on other people's clear images, with ``predict_table``. None takes linear ones,
         trained on people apart from those they judge.
+    size : int, optional
+        Pictures read from files are cropped to a centred square and resized to this many pixels, a
+        multiple of 16. None takes that of the smallest released picture, at most 128.
     random_state : int, RandomState instance or None, default=None
     n_jobs : int, optional
         Processes that the attackers are shared among.
@@ -91,7 +96,7 @@ def audit(
     InvalidImageError, InvalidLabelsError
         If images and labels cannot be paired, or nobody has images in all three splits.
     """
-    before, after, withheld = _pairs(original, anonymized)
+    before, after, withheld = _pairs(original, anonymized, size)
     attributes = pd.DataFrame(attributes) if isinstance(attributes, dict) else attributes
     table = check_attributes(attributes, len(before))
     labels = encode_labels(identity, name="identity", n_samples=len(before))
@@ -114,6 +119,7 @@ def audit(
     probe_people = People(people[probe], cells)
     gallery_components = PixelAttacker().fit(after[groups["enrol"]], people[groups["enrol"]])
     known = rows[~withheld[rows]]
+    shown = _some_of_each(people[probe])
     return AuditReport(
         n_people=len(cells),
         n_images=len(before),
@@ -127,31 +133,28 @@ def audit(
         outcomes=outcomes,
         copies=copies_of_originals(before[~withheld], after[~withheld]),
         linkage=nearest_neighbour_linkage(gallery_components.features(after[probe]), probe_people),
-        utility=_utility(before, after, table, labels.codes, known, anonymizer, judges),
         retention=picture_retention(before[known], after[known]),
-        faces=[before[probe][:_SHOWN], after[probe][:_SHOWN]],
+        faces=[before[probe][shown], after[probe][shown]],
+        gallery={name: len(group) for name, group in groups.items()},
+        **_utility(before, after, table, labels.codes, known, anonymizer, judges),
     )
 
 
 def _pairs(
-    original: Any, anonymized: Any
+    original: Any, anonymized: Any, size: int | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
     """Both sides as uint8 arrays of one size, and which images were withheld."""
     first, second = _paths(original), _paths(anonymized)
     if isinstance(first, dict) and isinstance(second, dict):
-        names = sorted(first)
-        strangers = sorted(set(second) - set(first))
-        if strangers:
-            raise InvalidImageError(
-                f"{len(strangers)} anonymized files have no original of their name, such as "
-                f"{strangers[0]!r}; expected pairs. Pass two lists of paths in the same order."
-            )
-        original = [first[name] for name in names]
-        anonymized = [second.get(name) for name in names]
+        original, anonymized = pair_by_name(first, second)
     elif isinstance(first, dict) or isinstance(second, dict):
         raise InvalidImageError("One side is a folder and the other is not; expected both alike.")
-    after, missing = _images(anonymized, None)
-    size = after.shape[1] if after.shape[1] == after.shape[2] else None
+    if size is None and _are_paths(original) and _are_paths(anonymized):
+        _same_number(len(original), len(anonymized))
+        size = size_of_both(original, anonymized)
+    after, missing = _images(anonymized, size)
+    # Files beside an array take its size.
+    size = after.shape[1] if size is None and after.shape[1] == after.shape[2] else size
     before, absent = _images(original, size)
     if before.shape != after.shape:
         raise InvalidImageError(
@@ -165,17 +168,29 @@ def _pairs(
 
 def _paths(side: Any) -> dict[str, Path] | None:
     """A folder's pictures by relative name without ending; None if it is no folder."""
-    if not isinstance(side, (str, os.PathLike)):
-        return None
-    source = Source(side, zip_allowed=False)
-    return {str(Path(name).with_suffix("")): source.path / name for name in source.names}
+    return pictures_by_name(side) if isinstance(side, (str, os.PathLike)) else None
+
+
+def _are_paths(side: Any) -> bool:
+    if isinstance(side, np.ndarray) and side.dtype.kind in "fu":
+        return False
+    first = next((entry for entry in side if entry is not None), None)
+    return isinstance(first, (str, os.PathLike))
+
+
+def _same_number(originals: int, released: int) -> None:
+    if originals != released:
+        raise InvalidImageError(
+            f"{originals} originals and {released} anonymized images; expected the same: one for "
+            f"one, in order, None where one was withheld."
+        )
 
 
 def _images(side: Any, size: int | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     if isinstance(side, np.ndarray) and side.dtype.kind in "fu":
         return to_uint8(check_images(side)[0]), np.zeros(len(side), dtype=bool)
     entries = list(side)
-    if entries and isinstance(next((e for e in entries if e is not None), 0), (str, os.PathLike)):
+    if _are_paths(entries):
         missing = np.array([entry is None for entry in entries])
         found = read_images([entry for entry in entries if entry is not None], size)
         images = np.full((len(entries), *found.shape[1:]), 128, dtype=np.uint8)
@@ -356,6 +371,12 @@ def _ensemble(
     )
 
 
+def _some_of_each(people: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of a few images, of as many people as there are, spread evenly."""
+    first = np.unique(people, return_index=True)[1]
+    return first[np.linspace(0, len(first) - 1, min(_SHOWN, len(first))).round().astype(int)]
+
+
 def _utility(
     before: NDArray,
     after: NDArray,
@@ -364,13 +385,18 @@ def _utility(
     rows: NDArray,
     anonymizer: Any,
     judges: Any,
-) -> pd.DataFrame:
-    """Macro-F1 by attribute (rows) on clear, reconstructed and released images (columns)."""
+) -> dict[str, pd.DataFrame]:
+    """Macro-F1 on clear, reconstructed and released images, by attribute, class and group."""
     if table is None:
-        return pd.DataFrame()
-    kinds = {"clear": before[rows], "released": after[rows]}
+        return {"utility": pd.DataFrame()}
+    kinds = {"clear": before[rows]}
     if anonymizer is not None:
         kinds["reconstruction"] = anonymizer.autoencoder_.reconstruct(before[rows])
-    return person_disjoint_utility(
-        kinds, table.iloc[rows].reset_index(drop=True), codes[rows], judges or LinearJudge()
-    )
+    kinds["released"] = after[rows]
+    table = table.iloc[rows].reset_index(drop=True)
+    said = what_judges_say(kinds, table, codes[rows], judges or LinearJudge())
+    return {
+        "utility": f1_by_attribute(said, table),
+        "utility_classes": f1_by_class(said, table, codes[rows]),
+        "utility_groups": f1_by_group(said, table, codes[rows]),
+    }
