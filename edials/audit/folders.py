@@ -55,7 +55,8 @@ def pair_by_name(
     if strangers:
         raise InvalidImageError(
             f"{len(strangers)} anonymized files have no original of their name, such as "
-            f"{strangers[0]!r}; expected pairs. Pass two lists of paths in the same order."
+            f"{strangers[0]!r}; expected pairs. Pass two lists of paths in the same order, or "
+            f"on the command line the manifest of the release."
         )
     return list(originals.values()), [released.get(name) for name in originals]
 

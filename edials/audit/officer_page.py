@@ -23,6 +23,7 @@ from .reading import (
 from .utility import group_gaps
 
 if TYPE_CHECKING:
+    from .figures import AttackFigures
     from .report import AuditReport
 
 _RETENTION = {
@@ -84,6 +85,7 @@ def officer_page(
         _risk_chart(report),
         _attackers_table(report),
         paragraph(HOW_TO_READ, "small"),
+        *_risk_by_group(report),
         "<h2>Privacy and utility</h2>",
         *_plane(report, others),
         "<h2>What this means</h2>",
@@ -145,7 +147,7 @@ def _findings(report: AuditReport) -> list[str]:
     """What else an audit noticed, if this report has such a list."""
     found = getattr(report, "findings", None)
     lines = [str(line) for line in found] if isinstance(found, (list, tuple)) else []
-    return ["<h2>Noticed</h2>", _bullets(lines)] if lines else []
+    return ["<h2>What the files of the release tell</h2>", _bullets(lines)] if lines else []
 
 
 def _bullets(lines: Iterable[str]) -> str:
@@ -153,11 +155,15 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _risk_chart(report: AuditReport) -> str:
-    learns = {"clear": "learns from clear photos", "released": "learns from released images"}
+    learns = {
+        "clear": "learns from clear photos",
+        "released": "learns from released images",
+        "both": "all sound ones combined",
+    }
     bars = [
         Bar(
             outcome.name,
-            learns.get(outcome.learns_from, "all sound ones combined"),
+            learns.get(outcome.learns_from, f"learns from: {outcome.learns_from}"),
             outcome.risk,
             outcome.ci_low,
             outcome.ci_high,
@@ -183,7 +189,7 @@ def _attackers_table(report: AuditReport) -> str:
                 _with_interval(o.leakage_bits, o.leakage_low, o.leakage_high, 2),
                 _number(o.in_cell_auc, 3),
                 _number(o.p_value, 3),
-                _number(100 * o.album_risk, 1),
+                _album(o),
             ]
         )
         kinds.append("broken" if not o.valid else "worst" if o is report.worst else "")
@@ -192,6 +198,29 @@ def _attackers_table(report: AuditReport) -> str:
         *("Leakage (bit)", "In-cell AUC", "p-value", "Risk, all images of a person (%)"),
     ]
     return html_table(header, rows, kinds=kinds)
+
+
+def _album(outcome: AttackFigures) -> str:
+    null = getattr(outcome, "album_null", float("nan"))
+    said = _number(100 * outcome.album_risk, 1)
+    return f"{said}\n(chance {_number(100 * null, 1)})" if np.isfinite(null) else said
+
+
+def _risk_by_group(report: AuditReport) -> list[str]:
+    """Whom the worst attacker hits, for reports that know it."""
+    groups = getattr(report, "groups", pd.DataFrame())
+    if not {"n_people", "in_cell_excess", "low", "high"} <= set(groups):
+        return []
+    rows = [
+        [
+            *([str(part) for part in name] if isinstance(name, tuple) else [str(name), ""]),
+            f"{row['n_people']}" + (" (too few)" if np.isnan(row["in_cell_excess"]) else ""),
+            _with_interval(100 * row["in_cell_excess"], 100 * row["low"], 100 * row["high"], 1),
+        ]
+        for name, row in groups.iterrows()
+    ]
+    header = ["Attribute", "Group", "People", "Risk above the floor (points)"]
+    return ["<h3>Whom it hits</h3>", html_table(header, rows)] if rows else []
 
 
 def _with_interval(value: float, low: float, high: float, digits: int) -> str:

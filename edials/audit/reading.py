@@ -56,9 +56,10 @@ def leaks(report: AuditReport) -> bool:
     worst = report.worst
     if worst is None:
         return False
-    p_value = getattr(report, "p_value_any", None)  # of all attackers together, where there is one
-    beyond = worst.leakage_low > 0 or worst.excess_low > 0
-    return bool(beyond or (worst.p_value if p_value is None else p_value) < 0.01)
+    found = getattr(report, "leak_found", None)  # a test over all attackers, where there is one
+    if found is not None:
+        return bool(found)
+    return bool(worst.leakage_low > 0 or worst.excess_low > 0 or worst.p_value < 0.01)
 
 
 def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
@@ -95,15 +96,31 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
             f"{report.alone:.0%} of the people share theirs with nobody. No method that keeps "
             f"these attributes can do better."
         )
-    if worst is not None and worst.album_risk > max(worst.risk, report.floor) + 0.05:
+    if worst is not None and _album_tells(report, worst):
         said.append(
-            f"Who takes all released images of a person together names {worst.album_risk:.1%}."
+            f"Who takes all released images of a person together is right in "
+            f"{worst.album_risk:.1%}{_album_chance(worst)}."
         )
+    learning = [o.name for o in report.outcomes if o.valid and getattr(o, "still_learning", None)]
+    if learning:
+        said.append(f"STILL LEARNING, so more images would find more: {', '.join(learning)}.")
     broken = [outcome.name for outcome in report.outcomes if not outcome.valid]
     if broken:
         said.append(f"BROKEN, not evidence and not counted: {', '.join(broken)}.")
     alarm = bool(report.copies) or worst is None or leaks(report) or report.floor >= 0.5
     return headline, alarm, said
+
+
+def _album_tells(report: AuditReport, worst: AttackFigures) -> bool:
+    p_value = getattr(worst, "album_p_value", None)
+    if p_value is not None:
+        return bool(p_value < 0.05)
+    return worst.album_risk > max(worst.risk, report.floor) + 0.05
+
+
+def _album_chance(worst: AttackFigures) -> str:
+    null = getattr(worst, "album_null", None)
+    return f" (by chance: {null:.1%})" if null is not None and np.isfinite(null) else ""
 
 
 def _what_was_tried(report: AuditReport, worst: AttackFigures) -> str:
@@ -147,8 +164,8 @@ def meaning(report: AuditReport) -> list[tuple[str, str]]:
     else:
         single = (
             f"An image is traced to one of {report.n_people} people with {worst.risk:.1%} success, "
-            f"{worst.album_risk:.1%} if all released images of a person are taken together. Who "
-            f"knows the kept attributes alone reaches {report.floor:.1%}."
+            f"{worst.album_risk:.1%}{_album_chance(worst)} if all released images of a person are "
+            f"taken together. Who knows the kept attributes alone reaches {report.floor:.1%}."
         )
     if np.isfinite(linkage.get("linked", np.nan)):
         link = (

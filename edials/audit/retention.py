@@ -145,7 +145,7 @@ def yaw_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     The symmetry axis of eyes, nose and mouth less that of the whole head, each where the
     picture and its mirror image correlate best. It is no angle: a lopsided haircut moves it, a
     tilt or a strong side light blurs it, and it presumes a centred face. On made-up faces its
-    correlation with the true angle is about 0.55 (64 pixels).
+    correlation with the true angle is 0.50 to 0.58 at 64 pixels, 0.31 to 0.42 at 32.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def light_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Where on the face it is brightest: moments of the luminance inside the face's ellipse.
 
     No direction of light: dark hair in the forehead or a beard moves the second figure as well. On
-    made-up faces the first correlates with the true direction at about 0.85, the second at 0.4.
+    made-up faces the first correlates with the true direction at about 0.9, the second at 0.5.
 
     Parameters
     ----------
