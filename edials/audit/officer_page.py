@@ -325,8 +325,9 @@ def _utility(report: AuditReport) -> list[str]:
         "<h2>What the images are still good for</h2>",
         html_table(["Attribute", *(_KINDS[k] for k in kinds)], rows),
         paragraph(
-            "Macro-F1 of judges trained on clear photos of other people. Clear photos are the "
-            "ceiling, always guessing the most frequent class the bottom.",
+            "Macro-F1 of judges trained on clear photos of other people; always guessing the most "
+            "frequent class is the bottom. A release can exceed clear photos where a method draws "
+            "what it keeps more plainly than they show it.",
             "small",
         ),
     ]
