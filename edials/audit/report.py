@@ -45,9 +45,9 @@ class AuditReport:
         See :func:`edials.audit.retention.picture_retention`.
     faces : list of two ndarrays
         A few originals and what was released for them.
-    gallery : dict
+    gallery : dict, optional
         Images to enrol, to validate and to probe.
-    utility_classes, utility_groups : DataFrame
+    utility_classes, utility_groups : DataFrame, optional
         See :func:`edials.audit.utility.f1_by_class` and :func:`~edials.audit.utility.f1_by_group`;
         empty without attributes.
     """
