@@ -1,4 +1,4 @@
-"""The command: ``edials demo``, ``edials fit`` and ``edials anonymize``."""
+"""The command: ``edials demo``, ``edials fit``, ``edials anonymize`` and ``edials audit``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
+from ._audit_command import add_audit
+from ._command_line import CONFIDENTIAL, kept_columns, load_anonymizer, must_be_folder
 from ._validation import SIZE_MULTIPLE
 from .anonymizer import EDIALSAnonymizer
 from .attributes import AttributeClassifier
@@ -28,11 +30,10 @@ from .datasets._sources import Source
 from .demo import run_demo
 from .exceptions import EdialsError, IdentityLeakWarning, UnreadableImageError
 from .images import read_image, write_image
-from .persistence import load, save
+from .persistence import save
 from .recognizer import IdentityClassifier
 
 _CHUNK = 256  # files in memory at a time
-_CONFIDENTIAL = "confidential: never part of a release"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--keep", nargs="+", metavar="COLUMN", help="keep only these columns")
     fit.add_argument(
-        "--out", type=Path, required=True, metavar="MODEL", help=f"file to write; {_CONFIDENTIAL}"
+        "--out", type=Path, required=True, metavar="MODEL", help=f"file to write; {CONFIDENTIAL}"
     )
     fit.add_argument("--force", action="store_true", help="replace an existing MODEL")
     fit.add_argument(
@@ -103,10 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     anonymize.add_argument(
         "--manifest",
         type=Path,
-        help=f"new CSV of what became of each file (default: OUT-manifest.csv; {_CONFIDENTIAL})",
+        help=f"new CSV of what became of each file (default: OUT-manifest.csv; {CONFIDENTIAL})",
     )
     anonymize.add_argument("--device", default="auto", help="where torch computes (default: auto)")
     anonymize.set_defaults(run=_anonymize)
+
+    add_audit(commands)
     return parser
 
 
@@ -120,7 +123,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    _must_be_folder(options.out.absolute().parent)
+    must_be_folder(options.out.absolute().parent)
     if options.out.is_dir() or (options.out.exists() and not options.force):
         raise ValueError(
             f"{options.out} exists; its key made earlier releases. Name another, or use --force."
@@ -128,7 +131,7 @@ def _fit(options: argparse.Namespace) -> None:
     if options.size < SIZE_MULTIPLE or options.size % SIZE_MULTIPLE:
         raise ValueError(f"--size {options.size}; expected a multiple of {SIZE_MULTIPLE}.")
     data = load_image_folder(options.faces, labels=options.labels, size=options.size)
-    attributes = _kept_columns(data.attributes, options.keep)
+    attributes = kept_columns(data.attributes, options.keep)
     kept = list(attributes.columns)
     named = pd.Series(data.identity)
     print(
@@ -153,19 +156,7 @@ def _fit(options: argparse.Namespace) -> None:
         device=options.device,
         random_state=options.seed,
     ).fit(data.images, identity=data.identity, attributes=attributes if kept else None)
-    print(f"{save(model, options.out)} ({_CONFIDENTIAL})")
-
-
-def _kept_columns(attributes: pd.DataFrame, keep: Sequence[str] | None) -> pd.DataFrame:
-    if keep is None:
-        return attributes
-    unknown = sorted(set(keep) - set(attributes.columns))
-    if unknown:
-        raise ValueError(
-            f"--keep names {unknown}; expected columns of the file given with --labels: "
-            f"{sorted(attributes.columns)}."
-        )
-    return attributes[list(keep)]
+    print(f"{save(model, options.out)} ({CONFIDENTIAL})")
 
 
 def _anonymize(options: argparse.Namespace) -> None:
@@ -175,9 +166,7 @@ def _anonymize(options: argparse.Namespace) -> None:
     secrets.SystemRandom().shuffle(files)
     manifest = options.manifest or options.out.with_name(f"{options.out.name}-manifest.csv")
     _check_places(options.faces, options.out, manifest)
-    model = load(options.model, device=options.device)
-    if not isinstance(model, EDIALSAnonymizer):
-        raise ValueError(f"{options.model} holds a {type(model).__name__}, not an anonymizer.")
+    model = load_anonymizer(options.model, options.device)
     options.out.mkdir(exist_ok=True)
     counts: Counter[str] = Counter()
     opened = os.open(manifest, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -194,7 +183,7 @@ def _anonymize(options: argparse.Namespace) -> None:
                 bar.update()
     for verdict, count in sorted(counts.items()):
         print(f"{verdict}: {count}")
-    print(f"{manifest} ({_CONFIDENTIAL})")
+    print(f"{manifest} ({CONFIDENTIAL})")
     if not any(options.out.iterdir()):
         raise ValueError(f"Nothing could be released: {dict(counts)}.")
 
@@ -228,13 +217,8 @@ def _check_places(faces: Path, out: Path, manifest: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; expected a new or an empty folder.")
     if target == manifest.resolve() or target in manifest.resolve().parents:
-        raise ValueError(f"The manifest {manifest} lies inside the release; it is {_CONFIDENTIAL}.")
+        raise ValueError(f"The manifest {manifest} lies inside the release; it is {CONFIDENTIAL}.")
     if manifest.exists():
         raise ValueError(f"{manifest} exists; move it away, or name another with --manifest.")
-    _must_be_folder(target.parent)
-    _must_be_folder(manifest.resolve().parent)
-
-
-def _must_be_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} does not exist; make it first.")
+    must_be_folder(target.parent)
+    must_be_folder(manifest.resolve().parent)

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from .exceptions import InvalidImageError, UnreadableImageError
@@ -58,6 +58,30 @@ def read_image(source: str | os.PathLike[str] | IO[bytes], size: int | None = No
             f"{str(name)!r} could not be read as a picture ({error}). Expected a file that Pillow "
             f"can decode, such as PNG or JPEG; remove or repair it."
         ) from error
+
+
+def picture_size(source: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of a picture as it is read, turned upright; its pixels are not decoded.
+
+    Parameters
+    ----------
+    source : path
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is missing or is not a picture.
+    """
+    try:
+        with Image.open(source) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(
+            f"{str(source)!r} could not be read as a picture ({error}). Expected a file that "
+            f"Pillow can decode; remove or repair it."
+        ) from error
+    return (height, width) if turned else (width, height)
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:

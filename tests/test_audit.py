@@ -96,7 +96,9 @@ def test_withheld_images_count_as_wrong():
 
 def test_retention_limits_and_sheet(faces):
     same = picture_retention(faces.images, faces.images, batch_size=7)
-    assert same == {"ssim": pytest.approx(1), "psnr": pytest.approx(100)}
+    assert same.pop("psnr") == pytest.approx(100)
+    assert same == pytest.approx(dict.fromkeys(same, 1.0))
+    assert set(same) > {"ssim", "colour_histogram", "diversity", "yaw_correlation"}
     assert picture_retention(faces.images, 255 - faces.images)["ssim"] < 0.1
     sheet = picture_sheet([faces.images[:3], faces.images[3:6]], enlarge=2, gap=4)
     assert sheet.size == (2 * (3 * 36 + 4), 2 * (2 * 36 + 4))

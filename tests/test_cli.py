@@ -1,12 +1,13 @@
 """The command: never an original out, never a half-written release, errors in one line."""
 
 import csv
+import json
 import stat
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import edials.demo
 from edials import save
@@ -105,3 +106,92 @@ def test_demo(tmp_path, monkeypatch, capsys):
     assert "data:image/png;base64" in page
     with Image.open(tmp_path / "demo" / "pictures.png") as sheet:
         assert sheet.width > 300
+
+
+def blurred_folder(faces, folder):
+    for row, (image, person) in enumerate(zip(faces.images, faces.identity, strict=True)):
+        place = folder / "blurred" / person
+        place.mkdir(parents=True, exist_ok=True)
+        if row % 10:  # one of everybody is held back
+            Image.fromarray(image).filter(ImageFilter.GaussianBlur(2)).save(place / f"{row:03}.jpg")
+    labels = faces.kept.assign(identity=faces.identity).drop_duplicates("identity")
+    labels.to_csv(folder / "labels.csv", index=False)
+
+
+def test_audit_of_a_folder_by_name(faces, folder, monkeypatch, capsys):
+    blurred_folder(faces, folder)
+    monkeypatch.chdir(folder)
+    command = ["audit", "faces", "blurred", "--labels", "labels.csv", "--attackers", "quick"]
+    assert main([*command, "--keep", "gender"]) == 0
+    said = capsys.readouterr()
+    assert "10 people, 100 images, 90.0% released; kept: gender" in said.out
+    assert "100 pictures of 10 people, 10 withheld" in said.err
+    out = folder / "edials-audit"
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o600}
+    content = json.loads((out / "report.json").read_text())
+    assert content["kept_attributes"] == ["gender"]
+    assert content["coverage"] == 0.9
+    assert "data:image/png" in (out / "report.html").read_text()
+    assert main([*command, "--no-pictures", "--seed", "1", "--size", "16"]) == 0
+    assert "data:image/png" not in (out / "report.html").read_text()
+
+
+def test_fit_anonymize_audit(faces, folder, fitted, monkeypatch, capsys):
+    """From the shell to the report, though the release has random names."""
+    monkeypatch.chdir(folder)
+    save(fitted, "model.edials")
+    (folder / "faces" / "person_0000" / "broken.png").write_bytes(b"no picture")
+    assert main(["anonymize", "faces", "released", "--model", "model.edials"]) == 0
+    manifest = folder / "released-manifest.csv"
+    rows = pd.read_csv(manifest, keep_default_na=False)
+    held = rows[rows["verdict"] != "unreadable"].index[:5]
+    for name in rows.loc[held, "released_as"]:
+        (folder / "released" / name).unlink()
+    rows.loc[held, ["released_as", "verdict"]] = ["", "withheld"]
+    rows.to_csv(manifest, index=False)
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")  # the manifest has relative names of another place
+    command = ["audit", "../faces", "../released", "--manifest", str(manifest), "--out", "report"]
+    command += ["--attackers", "quick", "--model", "../model.edials"]
+    capsys.readouterr()
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "10 people, 100 images, 95.0% released" in said.out
+    assert "5 withheld, 1 not in the manifest or unreadable" in said.err
+    content = json.loads((folder / "elsewhere" / "report" / "report.json").read_text())
+    assert "LDA on the latents" in [attacker["name"] for attacker in content["attackers"]]
+    assert content["worst_risk"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["blurred", "--out", "faces/report"], "lies inside faces"),
+        (["blurred", "--out", "blurred"], "lies inside blurred"),
+        (["blurred", "--out", "nowhere/report"], "make it first"),
+        (["blurred", "--out", "labels.csv"], "is a file"),
+        (["blurred", "--labels", "labels.csv", "--keep", "colour"], "--keep names ['colour']"),
+        (["blurred", "--manifest", "none.csv"], "does not exist"),
+        (["blurred", "--manifest", "labels.csv"], "lacks ['file', 'released_as', 'verdict']"),
+        (["blurred", "--manifest", "other.csv"], "names none of the originals"),
+        (["blurred", "--manifest", "gone.csv"], "names files that are not there"),
+        (["random"], "no original of their name"),
+        (["blurred", "--size", "20"], "multiple of 16"),
+        (["blurred", "--size", "16", "--model", "model.edials"], "--size is 16"),
+    ],
+)
+def test_audit_errors_are_one_line(faces, folder, fitted, monkeypatch, capsys, arguments, message):
+    blurred_folder(faces, folder)
+    monkeypatch.chdir(folder)
+    save(fitted, "model.edials")
+    (folder / "random").mkdir()
+    Image.fromarray(faces.images[0]).save(folder / "random" / "0123.png")
+    header = "file,released_as,verdict\n"
+    (folder / "other.csv").write_text(f"{header}x/y.png,z.png,certified\n")
+    (folder / "gone.csv").write_text(f"{header}faces/person_0000/000.png,z.png,certified\n")
+    assert main(["audit", "faces", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (folder / "edials-audit").exists()

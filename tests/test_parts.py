@@ -29,7 +29,8 @@ ROOMS = [
     *("losses", "discriminant", "_augmentation", "_training", "_adversarial", "autoencoder"),
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
     *("attribution", "identity_basis", "perturbation", "certification", "audit", "kept", "engine"),
-    *("fitting", "scoring", "anonymizer", "persistence", "baselines", "demo", "cli", "__main__"),
+    *("fitting", "scoring", "anonymizer", "persistence", "baselines", "demo", "_command_line"),
+    *("_audit_command", "cli", "__main__"),
 ]
 
 

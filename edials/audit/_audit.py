@@ -23,7 +23,7 @@ from .report import AuditReport
 from .retention import picture_retention
 from .risk import attribute_floor, share_alone
 from .roster import make_attackers
-from .utility import LinearJudge, person_disjoint_utility
+from .utility import LinearJudge, f1_by_attribute, f1_by_class, f1_by_group, what_judges_say
 
 _SPLITS = ("enrol", "validation", "probe")
 _SHOWN = 8
@@ -42,6 +42,7 @@ def audit(
     anonymizer: Any = None,
     judges: Any = None,
     choices: Any = None,
+    size: int | None = None,
     random_state: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -52,7 +53,8 @@ def audit(
     ----------
     original, anonymized : array-like of shape (n_samples, height, width, 3), list of paths, folder
         Pairs, one to one and in the same order. Folders are paired by relative file name without
-        its ending. Blank images (and missing files of a folder) count as withheld.
+        its ending; labels come in the order of :func:`edials.datasets.load_image_folder`. Blank
+        images, missing files of a folder and None in a list count as withheld.
     identity : array-like of shape (n_samples,)
         Who is on each image; missing where unknown, and these rows are left out of the attacks.
     attributes : DataFrame, dict of columns, or array-like, optional
@@ -75,6 +77,9 @@ def audit(
     choices : array-like of shape (n_samples, n_choices), optional
         What was decided for every image and can be seen in the release, such as which regions
         were changed: numbers, which are attacked like pixels.
+    size : int, optional
+        Pictures read from files are cropped to a centred square and resized to this many pixels, a
+        multiple of 16. None takes that of the smallest released picture, at most 128.
     random_state : int, RandomState instance or None, default=None
     n_jobs : int, optional
         Processes that the attackers are shared among.
@@ -89,7 +94,7 @@ def audit(
     InvalidImageError, InvalidLabelsError
         If images and labels cannot be paired, or nobody has images in all three splits.
     """
-    pairs = read_pairs(original, anonymized)
+    pairs = read_pairs(original, anonymized, size)
     before, after, withheld = pairs.before, pairs.after, pairs.withheld
     attributes = pd.DataFrame(attributes) if isinstance(attributes, dict) else attributes
     table = check_attributes(attributes, len(before))
@@ -122,6 +127,7 @@ def audit(
     outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose)
     gallery_components = PixelAttacker().fit(after[enrol], people[enrol])
     known = rows[~withheld[rows]]
+    faces = _some_of_each(people[probe])
     return AuditReport(
         n_people=len(cells),
         n_images=len(before),
@@ -137,9 +143,9 @@ def audit(
         linkage=nearest_neighbour_linkage(
             gallery_components.features(after[probe]), everybody["probe"]
         ),
-        utility=_utility(before, after, table, labels.codes, known, anonymizer, judges),
         retention=picture_retention(before[known], after[known]),
-        faces=[before[probe][:_SHOWN], after[probe][:_SHOWN]],
+        faces=[before[probe][faces], after[probe][faces]],
+        gallery={name: len(group) for name, group in groups.items()},
         findings=_findings(pairs, labels, seeds["leaks"]),
         measures=measures,
         withheld_p_value=withheld_p_value(
@@ -149,6 +155,7 @@ def audit(
             seed=seeds["leaks"],
         ),
         n_fresh=len(fresh),
+        **_utility(before, after, table, labels.codes, known, anonymizer, judges),
     )
 
 
@@ -222,6 +229,12 @@ def _people_in_all_parts(
     return rows, people, np.unique(own, return_inverse=True)[1]
 
 
+def _some_of_each(people: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of a few images, of as many people as there are, spread evenly."""
+    first = np.unique(people, return_index=True)[1]
+    return first[np.linspace(0, len(first) - 1, min(_SHOWN, len(first))).round().astype(int)]
+
+
 def _utility(
     before: NDArray,
     after: NDArray,
@@ -230,13 +243,18 @@ def _utility(
     rows: NDArray,
     anonymizer: Any,
     judges: Any,
-) -> pd.DataFrame:
-    """Macro-F1 by attribute (rows) on clear, reconstructed and released images (columns)."""
+) -> dict[str, pd.DataFrame]:
+    """Macro-F1 on clear, reconstructed and released images, by attribute, class and group."""
     if table is None:
-        return pd.DataFrame()
-    kinds = {"clear": before[rows], "released": after[rows]}
+        return {"utility": pd.DataFrame()}
+    kinds = {"clear": before[rows]}
     if anonymizer is not None:
         kinds["reconstruction"] = anonymizer.autoencoder_.reconstruct(before[rows])
-    return person_disjoint_utility(
-        kinds, table.iloc[rows].reset_index(drop=True), codes[rows], judges or LinearJudge()
-    )
+    kinds["released"] = after[rows]
+    table = table.iloc[rows].reset_index(drop=True)
+    said = what_judges_say(kinds, table, codes[rows], judges or LinearJudge())
+    return {
+        "utility": f1_by_attribute(said, table),
+        "utility_classes": f1_by_class(said, table, codes[rows]),
+        "utility_groups": f1_by_group(said, table, codes[rows]),
+    }

@@ -12,19 +12,57 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+_SHORT = 25  # rows
+# Dark on white, one column, no scripts and no address: it is mailed, archived and printed.
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto }}
-table {{ border-collapse: collapse }}
-th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ccc }}
-th:first-child {{ text-align: left }}
-img {{ image-rendering: pixelated; max-width: 100% }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem }}
+h1 {{ font-size: 1.7rem; margin-bottom: .3rem }}
+h2 {{ font-size: 1.25rem; margin: 2.2rem 0 .5rem; border-bottom: 2px solid #1a1a1a }}
+h3 {{ font-size: 1.05rem; margin: 1.2rem 0 .2rem }}
+p, ul, dl {{ margin: .5rem 0 }}
+.verdict {{ border: 2px solid #0072b2; border-left-width: 12px; padding: .6rem 1.2rem;
+  margin: 1rem 0; background: #f2f8fc }}
+.verdict.alarm {{ border-color: #d55e00; background: #fdf4ee }}
+.verdict h2 {{ border: 0; margin: 0 0 .3rem; font-size: 1.3rem }}
+.figures {{ display: flex; flex-wrap: wrap; gap: .3rem 2.2rem; margin: .8rem 0 }}
+.figures dt {{ font-size: .85rem; color: #444 }}
+.figures dd {{ margin: 0; font-size: 1.35rem; font-weight: 600 }}
+.figures small {{ font-size: .85rem; font-weight: 400; display: block }}
+.wide {{ overflow-x: auto }}
+table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }}
+th, td {{ padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #bbb;
+  vertical-align: top; white-space: pre-line }}
+thead th {{ border-bottom: 2px solid #1a1a1a; vertical-align: bottom }}
+th:first-child, td:first-child, .words td, .words th {{ text-align: left }}
+tr.broken td {{ color: #555; background: #eee }}
+tr.broken td:nth-child(2) {{ font-weight: 700; color: #a33b00 }}
+tr.worst td {{ font-weight: 600 }}
+.loud {{ font-weight: 700; color: #a33b00 }}
+.small, caption {{ font-size: .9rem; color: #333 }}
+caption {{ text-align: left; padding-bottom: .3rem }}
+svg, img {{ display: block; max-width: 100%; height: auto; margin: .8rem 0 }}
+svg {{ width: 100% }}
+img {{ image-rendering: pixelated }}
+@page {{ size: A4; margin: 14mm }}
+@media print {{
+  body {{ font-size: 10.5pt; max-width: none; margin: 0; padding: 0 }}
+  table {{ font-size: 8pt }}
+  th, td {{ padding: .15rem .3rem }}
+  .wide {{ overflow: visible }}
+  h2, h3 {{ break-after: avoid }}
+  .figures {{ flex-wrap: nowrap; gap: 1rem }}
+  .figures dd {{ font-size: 12pt }}
+  .figures dt, .figures small {{ font-size: 8pt }}
+  svg, img, tr, li, .verdict, .short, section {{ break-inside: avoid }}
+  thead {{ display: table-header-group }}
+  * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact }}
+}}
 </style></head><body>
-<h1>{title}</h1>
-{paragraphs}
-{table}
-{picture}
+{body}
 </body></html>
 """
 
@@ -83,23 +121,71 @@ def page(
     title: str, notes: list[str], tables: list[pd.DataFrame], sheet: Image.Image | None
 ) -> str:
     """One HTML page with everything inside: paragraphs, tables, a picture (or None)."""
-    picture = ""
+    parts = [f"<h1>{html.escape(title)}</h1>", *(paragraph(note) for note in notes)]
+    for table in tables:
+        named = zip(table.index, table.to_numpy(), strict=True)
+        rows = [[str(name), *map(_figure, row)] for name, row in named]
+        if rows:
+            parts.append(html_table(["", *map(str, table.columns)], rows))
     if sheet is not None:
-        buffer = io.BytesIO()
-        sheet.save(buffer, format="PNG")
-        code = base64.b64encode(buffer.getvalue()).decode()
-        picture = f'<img alt="Before and after" src="data:image/png;base64,{code}">'
-    return _PAGE.format(
-        title=html.escape(title),
-        paragraphs="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
-        table="\n".join(
-            table.to_html(float_format=_figure, border=0, na_rep="–")
-            for table in tables
-            if len(table)
-        ),
-        picture=picture,
+        parts.append(html_picture(sheet, "Before and after"))
+    return document(title, parts)
+
+
+def document(title: str, parts: list[str]) -> str:
+    """A whole page around pieces of HTML that are escaped already.
+
+    Parameters
+    ----------
+    title : str
+    parts : list of str
+    """
+    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """Text, escaped, as a paragraph of a CSS class."""
+    style = f' class="{kind}"' if kind else ""
+    return f"<p{style}>{html.escape(text)}</p>"
+
+
+def html_table(
+    header: list[str], rows: list[list[str]], *, kinds: list[str] | None = None, caption: str = ""
+) -> str:
+    """A table of text, every cell escaped.
+
+    Parameters
+    ----------
+    header : list of str
+    rows : list of lists of str
+    kinds : list of str, optional
+        CSS class of every row.
+    caption : str, default=""
+    """
+    lines = []
+    for row, kind in zip(rows, kinds or [""] * len(rows), strict=True):
+        style = f' class="{kind}"' if kind else ""
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        lines.append(f"<tr{style}>{cells}</tr>")
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    # A table that fits on a page is printed on one.
+    short = " short" if len(rows) <= _SHORT else ""
+    return (
+        f'<div class="wide{short}"><table>{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
+def html_picture(sheet: Image.Image, said: str) -> str:
+    """A picture inside the page, with words for those who do not see it."""
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    code = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(said)}" src="data:image/png;base64,{code}">'
+
+
 def _figure(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
     return f"{value:.1f}" if abs(value) >= 2 else f"{value:.2f}"

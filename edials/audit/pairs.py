@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from .._validation import check_images, to_uint8
 from ..certification import is_blank
-from ..datasets._sources import Source
 from ..exceptions import InvalidImageError
 from ..images import read_images
+from .folders import pair_by_name, pictures_by_name, size_of_both
 
 
 class Pairs(NamedTuple):
@@ -41,35 +41,33 @@ class Pairs(NamedTuple):
     root: Path | None
 
 
-def read_pairs(original: Any, anonymized: Any) -> Pairs:
+def read_pairs(original: Any, anonymized: Any, size: int | None = None) -> Pairs:
     """Bring both sides to uint8 arrays of one size, and find which images were withheld.
 
     Parameters
     ----------
     original, anonymized : array-like of shape (n_samples, height, width, 3), list of paths, folder
+    size : int, optional
+        Of pictures read from files; None takes that of the smallest released one.
 
     Raises
     ------
     InvalidImageError
         If they cannot be paired.
     """
-    root, folder = None, anonymized
+    root = None
     first, second = _paths(original), _paths(anonymized)
     if isinstance(first, dict) and isinstance(second, dict):
-        names = sorted(first)
-        strangers = sorted(set(second) - set(first))
-        if strangers:
-            raise InvalidImageError(
-                f"{len(strangers)} anonymized files have no original of their name, such as "
-                f"{strangers[0]!r}; expected pairs. Pass two lists of paths in the same order."
-            )
-        original = [first[name] for name in names]
-        anonymized = [second.get(name) for name in names]
-        root = Path(folder)
+        root = Path(anonymized)
+        original, anonymized = pair_by_name(first, second)
     elif isinstance(first, dict) or isinstance(second, dict):
         raise InvalidImageError("One side is a folder and the other is not; expected both alike.")
-    after, missing = _images(anonymized, None)
-    size = after.shape[1] if after.shape[1] == after.shape[2] else None
+    if size is None and _are_paths(original) and _are_paths(anonymized):
+        _same_number(len(original), len(anonymized))
+        size = size_of_both(original, anonymized)
+    after, missing = _images(anonymized, size)
+    # Files beside an array take its size.
+    size = after.shape[1] if size is None and after.shape[1] == after.shape[2] else size
     before, absent = _images(original, size)
     if before.shape != after.shape:
         raise InvalidImageError(
@@ -84,27 +82,36 @@ def read_pairs(original: Any, anonymized: Any) -> Pairs:
 
 def _files(side: Any) -> list[Path | None] | None:
     """A list of paths as such, or None for pictures in memory."""
-    if isinstance(side, np.ndarray) and side.dtype.kind in "fu":
+    if not _are_paths(side):
         return None
-    entries = list(side)
-    if not all(entry is None or isinstance(entry, (str, os.PathLike)) for entry in entries):
-        return None
-    return [None if entry is None else Path(entry) for entry in entries]
+    return [None if entry is None else Path(entry) for entry in side]
 
 
 def _paths(side: Any) -> dict[str, Path] | None:
     """A folder's pictures by relative name without ending; None if it is no folder."""
-    if not isinstance(side, (str, os.PathLike)):
-        return None
-    source = Source(side, zip_allowed=False)
-    return {str(Path(name).with_suffix("")): source.path / name for name in source.names}
+    return pictures_by_name(side) if isinstance(side, (str, os.PathLike)) else None
+
+
+def _are_paths(side: Any) -> bool:
+    if isinstance(side, np.ndarray) and side.dtype.kind in "fu":
+        return False
+    first = next((entry for entry in side if entry is not None), None)
+    return isinstance(first, (str, os.PathLike))
+
+
+def _same_number(originals: int, released: int) -> None:
+    if originals != released:
+        raise InvalidImageError(
+            f"{originals} originals and {released} anonymized images; expected the same: one for "
+            f"one, in order, None where one was withheld."
+        )
 
 
 def _images(side: Any, size: int | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     if isinstance(side, np.ndarray) and side.dtype.kind in "fu":
         return to_uint8(check_images(side)[0]), np.zeros(len(side), dtype=bool)
     entries = list(side)
-    if entries and isinstance(next((e for e in entries if e is not None), 0), (str, os.PathLike)):
+    if _are_paths(entries):
         missing = np.array([entry is None for entry in entries])
         found = read_images([entry for entry in entries if entry is not None], size)
         images = np.full((len(entries), *found.shape[1:]), 128, dtype=np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,23 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .figures import AttackFigures
-from .pages import page, picture_sheet
+from .officer_page import officer_page
+from .reading import SMALL_CELL
 
 #: Grows when a field of ``to_json`` changes its meaning.
 SCHEMA_VERSION = 1
 
-_READING = (
-    "Singling out is what risk and album risk measure; linkability, whether two released images of "
-    "one person find each other; inference, what the kept attributes let anybody infer: that is "
-    "kept on purpose, and the floor says what it costs.",
-    "An attacker counts only if the same attacker recognises people on clear photos. Risk is that "
-    "of an attacker who knows the true kept attributes as well. Intervals are over people, at "
-    "95 %. What was not tried: attackers with other data, more computing time, or context outside "
-    "the images. Originals, models and certificates stay personal data.",
-)
-_CONFIDENTIAL = "The pictures below show originals, so this page is confidential like them."
-# Fewer people than this are too few to say anything of their group.
-_SMALL_CELL = 10
 _SURE = 0.01
 
 
@@ -54,6 +44,7 @@ class AuditReport:
     utility : DataFrame
         See :func:`edials.audit.utility.person_disjoint_utility`; empty without attributes.
     retention : dict
+        See :func:`edials.audit.retention.picture_retention`.
     faces : list of two ndarrays
         A few originals and what was released for them.
     findings : list of str, optional
@@ -66,6 +57,11 @@ class AuditReport:
         :func:`edials.audit.leaks.withheld_p_value`.
     n_fresh : int, default=0
         Further releases of every enrolled photo that retraining attackers made for themselves.
+    gallery : dict, optional
+        Images to enrol, to validate and to probe.
+    utility_classes, utility_groups : DataFrame, optional
+        See :func:`edials.audit.utility.f1_by_class` and :func:`~edials.audit.utility.f1_by_group`;
+        empty without attributes.
     """
 
     n_people: int
@@ -87,6 +83,9 @@ class AuditReport:
     measures: dict[str, dict[str, float]] = field(default_factory=dict)
     withheld_p_value: float = float("nan")
     n_fresh: int = 0
+    gallery: dict[str, int] = field(default_factory=dict)
+    utility_classes: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    utility_groups: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def worst(self) -> AttackFigures | None:
@@ -114,7 +113,7 @@ class AuditReport:
             f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
             f"{self.alone:.0%} of the people are alone in their cell; the smallest has "
             f"{self.smallest_cell}"
-            + (", too few to speak of its people" if self.smallest_cell < _SMALL_CELL else ""),
+            + (", too few to speak of its people" if self.smallest_cell < SMALL_CELL else ""),
         ]
         worst = self.worst
         if worst is None:
@@ -172,6 +171,8 @@ class AuditReport:
             "schema_version": SCHEMA_VERSION,
             "n_people": self.n_people,
             "n_images": self.n_images,
+            "n_withheld": self.n_withheld,
+            "gallery": self.gallery,
             "coverage": self.coverage,
             "chance": self.chance,
             "floor": self.floor,
@@ -188,6 +189,8 @@ class AuditReport:
             "linkage": self.linkage,
             "attackers": self.attackers.reset_index().to_dict("records"),
             "utility": {str(name): row.to_dict() for name, row in self.utility.iterrows()},
+            "utility_by_class": self.utility_classes.to_dict("records"),
+            "utility_by_group": self.utility_groups.to_dict("records"),
             "retention": self.retention,
             "findings": self.findings,
             "measures": self.measures,
@@ -196,25 +199,28 @@ class AuditReport:
         }
         return json.dumps(_without_nan(content), indent=1)
 
-    def to_html(self, *, pictures: bool = True) -> str:
-        """One page that needs nothing else: reading, table of attackers, utility, faces.
+    def to_html(
+        self, baselines: Mapping[str, AuditReport] | None = None, *, pictures: bool = True
+    ) -> str:
+        """One page that needs nothing else, to read on a screen or on paper.
+
+        It has the verdict, the risk chart, privacy against utility, every attacker with its success
+        on clear photos, what that means for singling out, linkability and inference, utility,
+        retention, and what was not tried.
 
         Parameters
         ----------
+        baselines : dict of str to AuditReport, optional
+            Other methods by name, audited on the same images, to be drawn beside this one.
         pictures : bool, default=True
             Show a few originals above what was released for them: such a page is confidential.
+
+        Raises
+        ------
+        ValueError
+            If a baseline was audited with other kept attributes.
         """
-        shares = self.attackers[["clear_accuracy", "alone", "risk", "ci_low", "ci_high"]] * 100
-        shares.insert(0, "evidence", np.where(self.attackers["valid"], "yes", "BROKEN"))
-        shares["leakage (bit)"] = self.attackers["leakage_bits"]
-        shares["in-cell AUC"] = self.attackers["in_cell_auc"]
-        shares["album risk"] = self.attackers["album_risk"] * 100
-        return page(
-            "Audit of anonymized faces",
-            [*_READING, *self.summary().split("\n"), *([_CONFIDENTIAL] if pictures else [])],
-            [shares, 100 * self.utility],
-            picture_sheet(self.faces) if pictures else None,
-        )
+        return officer_page(self, baselines, pictures=pictures)
 
     def _repr_html_(self) -> str:
         # What a notebook shows is saved with it, and passed on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from .._validation import check_images, to_rows
 
 _FOLDS = 3
+_GROUPS = 12  # values of an attribute that still make groups
 
 
 def macro_f1(
@@ -99,6 +101,19 @@ def person_disjoint_utility(
         Columns "majority" (always the most frequent class), the kinds, and "trained on released",
         the same judge trained on released and asked about clear images (NaN for a fitted judge).
     """
+    return f1_by_attribute(what_judges_say(kinds, attributes, people, judge), attributes)
+
+
+def what_judges_say(
+    kinds: dict[str, NDArray], attributes: pd.DataFrame, people: NDArray[np.int64], judge: Any
+) -> dict[str, pd.DataFrame]:
+    """Predicted labels behind :func:`person_disjoint_utility`, whose parameters these are.
+
+    Returns
+    -------
+    dict of str to DataFrame of shape (n_samples, n_attributes)
+        For "majority", every kind, and (unless the judge is fitted) "trained on released".
+    """
     majority = attributes.apply(lambda column: column.mode().iloc[0]).to_dict()
     constant = pd.DataFrame({name: [value] * len(attributes) for name, value in majority.items()})
     tables = {"majority": constant}
@@ -106,9 +121,117 @@ def person_disjoint_utility(
         tables |= {kind: judge.predict_table(images) for kind, images in kinds.items()}
     else:
         tables |= _cross_judged(kinds, attributes, people, judge)
-    return pd.DataFrame(
-        {kind: _f1_of_table(table, attributes) for kind, table in tables.items()}
-    ).reindex(columns=["majority", *kinds, "trained on released"])
+    return tables
+
+
+def f1_by_attribute(said: dict[str, pd.DataFrame], attributes: pd.DataFrame) -> pd.DataFrame:
+    """Macro-F1 of every attribute (rows) for every kind of images (columns), in [0, 1].
+
+    Parameters
+    ----------
+    said : dict of str to DataFrame
+        See :func:`what_judges_say`.
+    attributes : DataFrame of shape (n_samples, n_attributes)
+        True labels.
+    """
+    scores = {kind: macro_f1(_Said(table), np.empty(0), attributes) for kind, table in said.items()}
+    others = [kind for kind in said if kind not in ("majority", "trained on released")]
+    return pd.DataFrame(scores).reindex(columns=["majority", *others, "trained on released"])
+
+
+def f1_by_class(
+    said: dict[str, pd.DataFrame], attributes: pd.DataFrame, people: NDArray[np.int64]
+) -> pd.DataFrame:
+    """F1 of every class of every attribute, in [0, 1].
+
+    Parameters
+    ----------
+    said, attributes
+        As for :func:`f1_by_attribute`.
+    people : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    DataFrame
+        Columns "attribute", "class", "n_people" who have it, and the kinds.
+    """
+    rows = []
+    for name in attributes.columns:
+        known = attributes[name].notna().to_numpy()
+        true = attributes[name].to_numpy()[known].astype(str)
+        classes = np.unique(true)
+        scores = {
+            kind: f1_score(
+                true,
+                table[name].to_numpy()[known].astype(str),
+                labels=classes,
+                average=None,
+                zero_division=0,
+            )
+            for kind, table in said.items()
+        }
+        for place, value in enumerate(classes):
+            row: dict[str, Any] = {"attribute": str(name), "class": value}
+            row["n_people"] = len(np.unique(people[known][true == value]))
+            rows.append(row | {kind: float(found[place]) for kind, found in scores.items()})
+    return pd.DataFrame(rows)
+
+
+def f1_by_group(
+    said: dict[str, pd.DataFrame], attributes: pd.DataFrame, people: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Macro-F1 of every attribute among those who share a value of another one, in [0, 1].
+
+    Parameters
+    ----------
+    said, attributes, people
+        As for :func:`f1_by_class`.
+
+    Returns
+    -------
+    DataFrame
+        Columns "attribute", "by" (the other one), "group" (its value), "n_people", and the kinds.
+        Empty if there is one attribute only.
+    """
+    rows = []
+    for by, name in itertools.permutations(attributes.columns, 2):
+        if attributes[by].nunique() > _GROUPS:
+            continue
+        for group, members in attributes.groupby(by).indices.items():
+            if attributes[name].iloc[members].notna().sum() == 0:
+                continue
+            own = attributes[[name]].iloc[members].reset_index(drop=True)
+            row: dict[str, Any] = {"attribute": str(name), "by": str(by), "group": str(group)}
+            row["n_people"] = len(np.unique(people[members]))
+            for kind, table in said.items():
+                told = _Said(table.iloc[members].reset_index(drop=True))
+                row[kind] = macro_f1(told, np.empty(0), own)[str(name)]
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def group_gaps(groups: pd.DataFrame, *, smallest: int = 10) -> pd.DataFrame:
+    """Largest less smallest macro-F1 between the groups of :func:`f1_by_group`.
+
+    Parameters
+    ----------
+    groups : DataFrame
+    smallest : int, default=10
+        Groups of fewer people are left out: they are too small to speak of.
+
+    Returns
+    -------
+    DataFrame
+        Columns "attribute", "by", "n_groups", and the kinds.
+    """
+    if groups.empty:
+        return groups
+    large = groups[groups["n_people"] >= smallest]
+    kinds = [c for c in groups.columns if c not in ("attribute", "by", "group", "n_people")]
+    found = large.groupby(["attribute", "by"], sort=False)
+    gaps = (found[kinds].max() - found[kinds].min()).assign(n_groups=found.size())
+    gaps = gaps[gaps["n_groups"] > 1].reset_index()
+    return gaps[["attribute", "by", "n_groups", *kinds]]
 
 
 def _cross_judged(
@@ -127,10 +250,6 @@ def _cross_judged(
         told = theirs.predict_table(clear[asked]).to_numpy(dtype=object)
         tables["trained on released"].iloc[asked] = told
     return tables
-
-
-def _f1_of_table(table: pd.DataFrame, attributes: pd.DataFrame) -> dict[str, float]:
-    return macro_f1(_Said(table), np.empty(0), attributes)
 
 
 class _Said:

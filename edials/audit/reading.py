@@ -1,0 +1,200 @@
+"""An audit in words: the verdict, what it means for the people shown, and what was not tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .figures import AttackFigures
+    from .report import AuditReport
+
+# Fewer people than this are too few to say anything of their group.
+SMALL_CELL = 10
+# What a report can lack: words in an attacker's name that show it was tried, and what it is.
+_KINDS_OF_ATTACK = (
+    (("surrounding", "context"), "what hair, clothes and background give away"),
+    (("latent",), "attackers who use the anonymizer's own encoder"),
+    (("network of clear", "static", "recogniser of clear"), "recognisers of clear photos"),
+    (("retrained",), "networks retrained on released images"),
+    (("unseen",), "a recogniser of another architecture that no part of the method knew"),
+    (("poison",), "recognisers trained on released and asked about clear images"),
+    (("adaptive", "clear gallery", "clear-gallery", "matcher", "metric"), "matchers trained on "
+     "clear and released images of other people"),
+    (("reverse", "undo"), "networks that undo the anonymization"),
+    (("releases",), "several releases of one photo taken together"),
+    (("donor",), "whether a released image shows another enrolled person"),
+    (("mask", "withheld set"), "whether the choice of what was changed or withheld names anybody"),
+)  # fmt: skip
+_NEVER_TRIED = (
+    "attackers with other pictures of these people, more computing time, or commercial face search",
+    "people who look at the pictures and know who was photographed",
+    "what is known from outside the pictures: file order, time, place, accompanying data",
+)
+CONFIDENTIAL = "The pictures below show originals, so this page is confidential like them."
+HOW_TO_READ = (
+    "Risk is that of an attacker who also knows the true kept attributes; intervals are over "
+    "people, at 95 %. The attacker to read was chosen on other images than those reported. Each "
+    "one first plays the same role on clear photos: who fails there is BROKEN and no evidence, "
+    "since a weak attacker looks like privacy. Leakage is what an image tells about the person "
+    "beyond the attributes, 0 bit being nothing; the in-cell AUC is 0.5 when nothing is left."
+)
+STAYS_PERSONAL = (
+    "Originals, models, keys, manifests and certificates stay personal data. An audit finds what "
+    "its attackers find; it cannot show that nobody else could do better."
+)
+
+
+def leaks(report: AuditReport) -> bool:
+    """Whether an attacker did better than the kept attributes allow, by interval or permutation.
+
+    Parameters
+    ----------
+    report : AuditReport
+    """
+    worst = report.worst
+    if worst is None:
+        return False
+    found = getattr(report, "leak_found", None)  # a test over all attackers, where there is one
+    if found is not None:
+        return bool(found)
+    return bool(worst.leakage_low > 0 or worst.excess_low > 0 or worst.p_value < 0.01)
+
+
+def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
+    """Headline, whether it is an alarm, and sentences that say what it rests on.
+
+    Parameters
+    ----------
+    report : AuditReport
+    """
+    worst, said = report.worst, []
+    if report.copies:
+        headline = f"FAILED OPEN: {report.copies} released images are nearly their originals."
+    elif worst is None:
+        headline = "No evidence: no attacker recognised people even on clear photos."
+        said.append("This audit says nothing about how safe the release is.")
+    elif leaks(report):
+        headline = "People are recognised beyond what the kept attributes give away."
+        if worst.leakage_low <= 0 and worst.excess_low <= 0:
+            said.append(
+                "The leak is small: the intervals contain zero, but people exchanged among those "
+                "with the same attributes fit the release worse than the true ones do."
+            )
+    else:
+        headline = "No attacker tried here did better than the kept attributes allow."
+        said.append(
+            f"This is no proof that none could: with so few people and images, a leakage below "
+            f"{max(worst.leakage_high, 0.01):.2f} bit per image cannot be told from none."
+        )
+    if worst is not None:
+        said.insert(0, _what_was_tried(report, worst))
+    if report.floor >= 0.5 or report.alone > 0:
+        said.append(
+            f"The kept attributes alone name people: {report.floor:.1%} on average, and "
+            f"{report.alone:.0%} of the people share theirs with nobody. No method that keeps "
+            f"these attributes can do better."
+        )
+    if worst is not None and _album_tells(report, worst):
+        said.append(
+            f"Who takes all released images of a person together is right in "
+            f"{worst.album_risk:.1%}{_album_chance(worst)}."
+        )
+    learning = [o.name for o in report.outcomes if o.valid and getattr(o, "still_learning", None)]
+    if learning:
+        said.append(f"STILL LEARNING, so more images would find more: {', '.join(learning)}.")
+    broken = [outcome.name for outcome in report.outcomes if not outcome.valid]
+    if broken:
+        said.append(f"BROKEN, not evidence and not counted: {', '.join(broken)}.")
+    alarm = bool(report.copies) or worst is None or leaks(report) or report.floor >= 0.5
+    return headline, alarm, said
+
+
+def _album_tells(report: AuditReport, worst: AttackFigures) -> bool:
+    p_value = getattr(worst, "album_p_value", None)
+    if p_value is not None:
+        return bool(p_value < 0.05)
+    return worst.album_risk > max(worst.risk, report.floor) + 0.05
+
+
+def _album_chance(worst: AttackFigures) -> str:
+    null = getattr(worst, "album_null", None)
+    return f" (by chance: {null:.1%})" if null is not None and np.isfinite(null) else ""
+
+
+def _what_was_tried(report: AuditReport, worst: AttackFigures) -> str:
+    sound = sum(outcome.valid and outcome.learns_from != "both" for outcome in report.outcomes)
+    gallery = getattr(report, "gallery", None) or {}
+    shown = (
+        f", with {gallery['enrol']} images to learn from and {gallery['probe']} to name"
+        if {"enrol", "probe"} <= set(gallery)
+        else ""
+    )
+    return (
+        f"{sound} attackers that work on clear photos tried to name {report.n_people} people"
+        f"{shown}. The one chosen beforehand, {worst.name}, is right at the first guess in "
+        f"{worst.risk:.1%}, mean over people. {_floor_in_words(report)}"
+    )
+
+
+def _floor_in_words(report: AuditReport) -> str:
+    if not report.kept_attributes:
+        return (
+            f"No kept attributes were given, so the floor is one in the people, {report.floor:.1%}."
+        )
+    kept = " and ".join(report.kept_attributes)
+    return f"Who knows their {kept} and nothing else is right in {report.floor:.1%}: the floor."
+
+
+def meaning(report: AuditReport) -> list[tuple[str, str]]:
+    """Singling out, linkability and inference, each with what the audit says of it.
+
+    Parameters
+    ----------
+    report : AuditReport
+
+    References
+    ----------
+    Article 29 Data Protection Working Party, Opinion 05/2014 on anonymisation techniques.
+    """
+    worst, linkage = report.worst, report.linkage
+    if worst is None:
+        single = "Not known: no attacker was sound."
+    else:
+        single = (
+            f"An image is traced to one of {report.n_people} people with {worst.risk:.1%} success, "
+            f"{worst.album_risk:.1%}{_album_chance(worst)} if all released images of a person are "
+            f"taken together. Who knows the kept attributes alone reaches {report.floor:.1%}."
+        )
+    if np.isfinite(linkage.get("linked", np.nan)):
+        link = (
+            f"The released image nearest to another one, among people with the same attributes, "
+            f"shows the same person in {linkage['linked']:.1%}; by chance it would in "
+            f"{linkage['null']:.1%}. Telling whether two such images show one person fails in "
+            f"{linkage['eer']:.1%} (equal error rate; 50 % is guessing)."
+        )
+    else:
+        link = "Not measured: no cell has two people with several released images."
+    if report.kept_attributes:
+        infer = (
+            f"Kept on purpose, and readable by anybody for every person shown: "
+            f"{', '.join(report.kept_attributes)}. Labels such as race or health are "
+            f"special-category data, and keeping them needs a reason of its own. What was not "
+            f"named as kept was not judged."
+        )
+    else:
+        infer = "No attribute was kept on purpose; what can still be inferred was not judged."
+    return [("Singling out", single), ("Linkability", link), ("Inference", infer)]
+
+
+def not_tried(report: AuditReport) -> list[str]:
+    """What no attacker of this report did, and what none here can do.
+
+    Parameters
+    ----------
+    report : AuditReport
+    """
+    names = " | ".join(outcome.name.lower() for outcome in report.outcomes)
+    missing = [said for words, said in _KINDS_OF_ATTACK if not any(w in names for w in words)]
+    return [*missing, *_NEVER_TRIED]

@@ -1,0 +1,308 @@
+"""What an audit shows: the page, its charts, what is left of pictures, folders of other tools."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from edials.audit import audit
+from edials.audit.attackers import PixelAttacker
+from edials.audit.charts import Bar, Point, risk_chart, tradeoff_plane
+from edials.audit.folders import pictures_by_name, size_of_both
+from edials.audit.reading import not_tried, verdict
+from edials.audit.retention import (
+    diversity,
+    histogram_agreement,
+    light_proxy,
+    picture_retention,
+    yaw_proxy,
+)
+from edials.audit.utility import f1_by_class, f1_by_group, group_gaps
+from edials.baselines import GaussianBlur
+from edials.datasets import draw_factors, load_image_folder, make_faces, render_faces
+from edials.exceptions import InvalidImageError, UnreadableImageError
+from edials.images import picture_size
+
+
+@pytest.fixture(scope="module")
+def village():
+    data = make_faces(24, 9, size=32, random_state=4)
+    data.kept = data.attributes[["age", "gender"]]
+    return data
+
+
+class Guesser(PixelAttacker):
+    name = "guesser <script>&"
+
+    def scores(self, images):
+        return np.random.default_rng(0).standard_normal((len(images), 24))
+
+
+def judged(village, images, **settings):
+    settings = {"attackers": ["LDA on the pixels", Guesser()], "random_state": 0, **settings}
+    labels = {"identity": village.identity, "attributes": village.kept, **settings}
+    return audit(village.images, images, **labels)
+
+
+@pytest.fixture(scope="module")
+def report(village):
+    return judged(village, GaussianBlur(1.5).fit_transform(village.images))
+
+
+class Nesting(HTMLParser):
+    """Every element is closed where it was opened, and nothing is fetched or run."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.faults, self.seen = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.faults += [v for k, v in attrs if k in ("src", "href") and "data:" not in v]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(tag)
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def test_page_is_well_formed_and_needs_nothing(report, village):
+    page = report.to_html(baselines={"nothing <b>done</b>": judged(village, village.images)})
+    nesting = Nesting()
+    nesting.feed(page)
+    assert nesting.faults == []
+    assert nesting.open == []
+    assert "script" not in nesting.seen
+    assert nesting.seen.count("svg") == 2
+    assert not re.search(r"https?:|@import|url\((?!#)", page)
+    assert "guesser &lt;script&gt;&amp;" in page
+    assert "nothing &lt;b&gt;done&lt;/b&gt;" in page
+    assert "@media print" in page
+
+
+def test_page_says_what_matters_and_never_too_much(report):
+    page = report.to_html()
+    for word in (
+        "Singling out",
+        "Linkability",
+        "Inference",
+        "What was not tried",
+        "attribute floor",
+    ):
+        assert word in page
+    assert "BROKEN: not evidence" in page
+    assert f"{report.worst.risk:.1%}" in page
+    assert "Head turn" in page
+    for promise in ("anonymous", "GDPR", "compliant", "safe to"):
+        assert promise not in page
+    assert "<img" not in report.to_html(pictures=False)
+    noise = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
+    assert len(replace(report, faces=[noise, noise[::-1]]).to_html()) < 3_000_000
+    assert "confidential" in page
+
+
+def test_verdict_follows_the_figures(report, village):
+    headline, alarm, said = verdict(report)
+    assert alarm
+    assert "beyond what the kept attributes" in headline
+    assert any("BROKEN" in sentence for sentence in said)
+    assert "FAILED OPEN" in verdict(replace(report, copies=3))[0]
+    broken = replace(report, outcomes=[replace(o, valid=False) for o in report.outcomes])
+    assert "No evidence" in verdict(broken)[0]
+    assert "No sound attacker" in broken.to_html()
+    fresh = render_faces(
+        draw_factors(len(village.images), random_state=3),
+        village.attributes,
+        village.nuisance,
+        size=32,
+    )
+    quiet = judged(village, fresh, attributes=village.attributes[["age", "gender", "race"]])
+    headline, alarm, said = verdict(quiet)
+    assert "No attacker tried here did better" in headline
+    assert any("no proof" in sentence for sentence in said)
+    assert any("alone name people" in sentence for sentence in said)
+
+
+def test_page_without_attributes_and_of_two_rulers(report, village):
+    bare = judged(village, village.images, attributes=None, attackers=["LDA on the pixels"])
+    page = bare.to_html()
+    assert "structural similarity" in page
+    assert "By class" not in page
+    with pytest.raises(ValueError, match="other kept attributes"):
+        report.to_html(baselines={"bare": bare})
+
+
+def test_what_was_not_tried_is_said(report):
+    missing = not_tried(report)
+    assert any("undo the anonymization" in said for said in missing)
+    assert any("hair, clothes" in said for said in missing)
+    context = replace(report.outcomes[0], name="LDA on the surroundings")
+    more = replace(report, outcomes=[*report.outcomes, context])
+    assert not any("hair, clothes" in said for said in not_tried(more))
+
+
+def test_json_keeps_its_schema(report):
+    content = json.loads(report.to_json())
+    assert content["schema_version"] == 1
+    assert content["gallery"].keys() == {"enrol", "validation", "probe"}
+    assert {"in_cell_excess", "leakage_bits", "valid"} <= content["attackers"][0].keys()
+    assert {"diversity", "yaw_correlation"} <= content["retention"].keys()
+    assert {"attribute", "class", "clear", "released"} <= content["utility_by_class"][0].keys()
+    assert {"by", "group", "n_people"} <= content["utility_by_group"][0].keys()
+    assert report.to_json() == report.to_json()
+
+
+# --- charts ---------------------------------------------------------------------------------------
+
+
+def test_risk_chart_is_to_scale():
+    bars = [
+        Bar("a & b", "note", 0.5, 0.4, 0.6, 0.9, worst=True),
+        Bar("weak", "note", 0.25, np.nan, np.nan, np.nan, valid=False),
+    ]
+    chart = ElementTree.fromstring(risk_chart(bars, 0.2))
+    text = " ".join(element.text or "" for element in chart.iter("text"))
+    assert "a & b" in text
+    assert "50.0%  [40.0%, 60.0%]" in text
+    assert "BROKEN: not evidence" in text
+    assert "attribute floor 20.0%" in text
+    lengths = [float(r.get("width")) for r in chart.iter("rect") if r.get("height") == "20"]
+    assert lengths[0] == pytest.approx(2 * lengths[1], abs=0.2)
+    assert "broken" in [r for r in chart.iter("rect") if r.get("height") == "20"][1].get("fill")
+    assert len(chart.findall("circle")) == 2  # the ring of the first bar, and the legend's
+
+
+def test_plane_keeps_names_apart():
+    points = [Point(f"method {i}", 50.0, 10 + 0.01 * i, 5, 15, i == 0) for i in range(5)]
+    chart = ElementTree.fromstring(tradeoff_plane(points, x_label="x", y_label="y", ceiling=60))
+    names = [t for t in chart.iter("text") if (t.text or "").startswith("method")]
+    heights = sorted(float(t.get("y")) for t in names)
+    assert min(np.diff(heights)) >= 12
+    one = tradeoff_plane([Point("only", 0.5, 0, np.nan, np.nan)], x_label="x", y_label="y")
+    assert "only" in one
+
+
+# --- retention and utility ------------------------------------------------------------------------
+
+
+def test_proxies_see_what_they_are_named_for():
+    data = make_faces(40, 6, size=48, random_state=11)
+
+    def correlation(values, name):
+        return np.corrcoef(values, data.nuisance[name])[0, 1]
+
+    yaw, light = yaw_proxy(data.images), light_proxy(data.images)
+    assert correlation(yaw, "yaw") > 0.4
+    assert abs(correlation(yaw, "light_x")) < 0.25
+    assert correlation(light[:, 0], "light_x") > 0.8
+    assert correlation(light[:, 1], "light_y") > 0.35
+    mirrored = data.images[:, :, ::-1]
+    np.testing.assert_allclose(yaw_proxy(mirrored), -yaw, atol=1e-4)
+    np.testing.assert_allclose(light_proxy(mirrored)[:, 0], -light[:, 0], atol=1e-6)
+
+
+def test_retention_knows_the_same_pose_from_another(village):
+    others = draw_factors(len(village.images), random_state=2)
+    same_pose = render_faces(others, village.attributes, village.nuisance, size=32)
+    shuffled = np.random.default_rng(0).permutation(len(village.images))
+    kept, lost = (
+        picture_retention(village.images, images, batch_size=50)
+        for images in (same_pose, village.images[shuffled])
+    )
+    assert kept["light_left_right_correlation"] > 0.7 > abs(lost["light_left_right_correlation"])
+    assert kept["yaw_correlation"] > lost["yaw_correlation"] + 0.2
+    assert kept["colour_histogram"] > lost["colour_histogram"] + 0.3
+
+
+def test_histogram_and_diversity_have_their_limits(village):
+    images = village.images[:20]
+    flipped = images[:, ::-1]
+    np.testing.assert_allclose(histogram_agreement(images, flipped), 1)
+    black, white = np.zeros_like(images), np.full_like(images, 255)
+    np.testing.assert_array_equal(histogram_agreement(black, white), 0)
+    one_face = np.repeat(images[:1], 20, axis=0)
+    assert diversity(images, one_face) == 0
+    halved = (images // 2).astype(np.uint8)
+    assert diversity(images, halved) == pytest.approx(0.5, abs=0.02)
+    assert np.isnan(diversity(one_face, images))
+    assert np.isnan(picture_retention(images, one_face)["yaw_correlation"])
+
+
+def test_utility_by_class_and_group():
+    truth = pd.DataFrame({"age": ["young", "old"] * 20, "gender": ["f"] * 20 + ["m"] * 20})
+    people = np.arange(40) // 2 * 2 + np.arange(40) % 2
+    wrong = truth.copy()
+    wrong.loc[20:, "age"] = "young"
+    said = {"majority": truth, "clear": truth, "released": wrong}
+    classes = f1_by_class(said, truth, people).set_index(["attribute", "class"])
+    assert classes.loc[("age", "old"), "clear"] == 1
+    assert classes.loc[("age", "old"), "released"] == pytest.approx(2 / 3)
+    assert classes.loc[("age", "young"), "n_people"] == 20
+    groups = f1_by_group(said, truth, people)
+    gaps = group_gaps(groups).set_index(["attribute", "by"])
+    assert gaps.loc[("age", "gender"), "clear"] == 0
+    assert gaps.loc[("age", "gender"), "released"] == pytest.approx(2 / 3)
+    assert group_gaps(groups, smallest=21).empty
+
+
+# --- folders written by other tools ---------------------------------------------------------------
+
+
+def save_folder(folder, images, identity, ending, size, **settings):
+    for row, (image, person) in enumerate(zip(images, identity, strict=True)):
+        (folder / person).mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(image).resize(size)
+        picture.save(folder / person / f"{row:03}{ending}", **settings)
+
+
+def test_a_folder_of_another_size_and_format(village, tmp_path):
+    blurred = GaussianBlur(1.0).fit_transform(village.images)
+    save_folder(tmp_path / "a", village.images, village.identity, ".png", (70, 70))
+    save_folder(tmp_path / "b", blurred, village.identity, ".JPG", (40, 40), quality=95)
+    people = load_image_folder(tmp_path / "a").identity
+    found = audit(tmp_path / "a", tmp_path / "b", identity=people, attackers="quick")
+    assert found.faces[0].shape[1:] == found.faces[1].shape[1:] == (32, 32, 3)
+    assert found.worst.risk > 0.3
+    assert found.retention["ssim"] > 0.7
+
+
+def test_pictures_that_are_not_square(village, tmp_path):
+    few = slice(0, 18)
+    images, people = village.images[few], village.identity[few]
+    save_folder(tmp_path / "a", images, people, ".png", (80, 96))
+    save_folder(tmp_path / "alike", images, people, ".jpeg", (40, 48))
+    save_folder(tmp_path / "other", images, people, ".png", (48, 40))
+    same = audit(
+        tmp_path / "a", tmp_path / "alike", identity=people, attackers=["LDA on the pixels"]
+    )
+    assert same.retention["ssim"] > 0.9  # cropped alike
+    with pytest.raises(InvalidImageError, match="neither square nor of their original's"):
+        audit(tmp_path / "a", tmp_path / "other", identity=people)
+
+
+def test_faults_of_folders(tmp_path, village):
+    Image.fromarray(village.images[0]).save(tmp_path / "x.png")
+    Image.fromarray(village.images[0]).save(tmp_path / "x.jpg")
+    with pytest.raises(InvalidImageError, match="differ in their endings only"):
+        pictures_by_name(tmp_path)
+    Image.fromarray(village.images[0][:8, :8]).save(tmp_path / "small.png")
+    with pytest.raises(InvalidImageError, match="side of 8 pixels"):
+        size_of_both([tmp_path / "x.png"], [tmp_path / "small.png"])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(UnreadableImageError, match=r"bad\.png"):
+        picture_size(tmp_path / "bad.png")
+    upright = Image.fromarray(np.zeros((16, 48, 3), np.uint8))
+    tag = upright.getexif()
+    tag[0x0112] = 6
+    upright.save(tmp_path / "turned.jpg", exif=tag)
+    assert picture_size(tmp_path / "turned.jpg") == (16, 48)
