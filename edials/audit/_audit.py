@@ -26,8 +26,19 @@ from .attackers import (
     LogisticAttacker,
     PixelAttacker,
 )
-from .calibration import calibrate
-from .figures import SANITY_SHARE, AttackFigures, People, attribute_rank_floor, judge_scores
+from .calibration import calibrate, combine
+from .cell_reader import CellReader
+from .exchange import exchange_people, max_t_p_value
+from .figures import (
+    SANITY_SHARE,
+    AttackFigures,
+    People,
+    attribute_rank_floor,
+    judge_scores,
+    predicted_floor,
+)
+from .groups import people_table
+from .learning import learning_curve
 from .linkage import copies_of_originals, nearest_neighbour_linkage
 from .report import AuditReport
 from .retention import picture_retention
@@ -100,18 +111,17 @@ def audit(
     rows, people, cells = _people_in_all_parts(labels.codes, table, parts)
     groups = {name: rows[parts[rows] == name] for name in _SPLITS}
 
+    sides = {name: People(people[group], cells) for name, group in groups.items()}
+    released = {name: after[group] for name, group in groups.items()}
+    log_cells = _read_cells(released, sides)
+    tried = _make_attackers(attackers, anonymizer, seeds["attackers"])
     outcomes = _attack_all(
-        _make_attackers(attackers, anonymizer, seeds["attackers"]),
-        before,
-        after,
-        groups,
-        {name: People(people[group], cells) for name, group in groups.items()},
-        seeds["resamples"],
-        n_jobs,
-        verbose,
+        tried, before, after, groups, sides, log_cells, seeds["resamples"], n_jobs, verbose
     )
-    probe = groups["probe"]
-    probe_people = People(people[probe], cells)
+    curve, outcomes = learning_curve(
+        tried, outcomes, released, sides, seed=seeds["resamples"], n_jobs=n_jobs
+    )
+    probe, probe_people = groups["probe"], sides["probe"]
     gallery_components = PixelAttacker().fit(after[groups["enrol"]], people[groups["enrol"]])
     known = rows[~withheld[rows]]
     return AuditReport(
@@ -130,7 +140,22 @@ def audit(
         utility=_utility(before, after, table, labels.codes, known, anonymizer, judges),
         retention=picture_retention(before[known], after[known]),
         faces=[before[probe][:_SHOWN], after[probe][:_SHOWN]],
+        people=people_table(table, people, cells),
+        p_value_any=max_t_p_value(
+            [outcome.person_scores for outcome in outcomes if outcome.valid],
+            exchange_people(cells, seed=seeds["resamples"]),
+        ),
+        floor_predicted_cell=predicted_floor(log_cells, probe_people),
+        learning_curve=curve,
     )
+
+
+def _read_cells(released: dict[str, NDArray], people: dict[str, People]) -> NDArray:
+    """Log-probability of every cell on probe images, for who does not know the attributes."""
+    enrol, validation = people["enrol"], people["validation"]
+    reader = CellReader().fit(released["enrol"], enrol.codes, enrol.cells)
+    reader.calibrate(released["validation"], validation.codes)
+    return reader.log_probabilities(released["probe"])
 
 
 def _pairs(
@@ -301,6 +326,7 @@ def _attack_all(
     after: NDArray,
     groups: dict[str, NDArray],
     people: dict[str, People],
+    log_cells: NDArray,
     seed: int,
     n_jobs: int | None,
     verbose: int,
@@ -322,13 +348,14 @@ def _attack_all(
             probe=(scores["probe"], people["probe"]),
             clear_accuracy=clear,
             bar=own_bar,
+            log_cells=log_cells,
             seed=seed,
         )
         for (name, learns_from, clear, scores), own_bar in zip(found, bars, strict=True)
     ]
     sound = [f for f, outcome in zip(found, outcomes, strict=True) if outcome.valid]
     if len(sound) > 1:
-        outcomes.append(_ensemble(sound, people, bar, seed))
+        outcomes.append(_ensemble(sound, people, bar, log_cells, seed))
     return outcomes
 
 
@@ -336,15 +363,19 @@ def _ensemble(
     found: list[Attack],
     people: dict[str, People],
     bar: float,
+    log_cells: NDArray,
     seed: int,
 ) -> AttackFigures:
-    """All sound attackers together: the sum of their calibrated scores, calibrated again."""
+    """All sound attackers together: the sum of their scores, calibrated again."""
     validation = people["validation"]
-    together: dict[str, NDArray] = {}
-    for _, _, _, scores in found:
-        calibration = calibrate(scores["validation"], validation.codes, validation.cells)
-        for name, values in scores.items():
-            together[name] = together.get(name, 0) + calibration(values)
+    own = [scores for _, _, _, scores in found]
+    calibrations = [
+        calibrate(scores["validation"], validation.codes, validation.cells) for scores in own
+    ]
+    together = {
+        name: combine(calibrations, [scores[name] for scores in own])
+        for name in ("validation", "probe")
+    }
     return judge_scores(
         "all together",
         "both",
@@ -352,6 +383,7 @@ def _ensemble(
         probe=(together["probe"], people["probe"]),
         clear_accuracy=max(clear for _, _, clear, _ in found),
         bar=bar,
+        log_cells=log_cells,
         seed=seed,
     )
 
