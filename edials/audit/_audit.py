@@ -47,6 +47,7 @@ from .utility import LinearJudge, person_disjoint_utility
 
 _SPLITS = ("enrol", "validation", "probe")
 _SHOWN = 8
+_TOGETHER = "all together"
 
 
 def audit(
@@ -142,7 +143,7 @@ def audit(
         faces=[before[probe][:_SHOWN], after[probe][:_SHOWN]],
         people=people_table(table, people, cells),
         p_value_any=max_t_p_value(
-            [outcome.person_scores for outcome in outcomes if outcome.valid],
+            [o.person_scores for o in outcomes if o.valid and o.name != _TOGETHER],
             exchange_people(cells, seed=seeds["resamples"]),
         ),
         floor_predicted_cell=predicted_floor(log_cells, probe_people),
@@ -377,7 +378,7 @@ def _ensemble(
         for name in ("validation", "probe")
     }
     return judge_scores(
-        "all together",
+        _TOGETHER,
         "both",
         validation=(together["validation"], validation),
         probe=(together["probe"], people["probe"]),

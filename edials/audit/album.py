@@ -38,7 +38,8 @@ def pool_releases(scores: Sequence[NDArray]) -> NDArray[np.float64]:
             f"The releases have the shapes {shapes}; expected at least one, all alike."
         )
     releases = np.asarray(scores, dtype=np.float64)
-    spread = (releases - releases.mean(axis=1, keepdims=True)).std(axis=(1, 2), keepdims=True)
+    # What an image adds to everybody's score alike names nobody.
+    spread = (releases - releases.mean(axis=2, keepdims=True)).std(axis=(1, 2), keepdims=True)
     return (releases / np.where(spread > 0, spread, 1)).mean(axis=0)
 
 

@@ -75,14 +75,16 @@ def permutation_p_value(table: NDArray, exchanged: NDArray[np.int64]) -> float:
 
 
 def max_t_p_value(tables: Sequence[NDArray], exchanged: NDArray[np.int64]) -> float:
-    """Whether the best of several attackers is better than the best would be by chance.
+    """Whether the best of several attackers tells more than the best would by chance.
 
-    Every attacker's mean own score is standardized by its permutations, the same ones for all;
-    the largest is compared with the largest of every permutation.
+    Every attacker's mean own score is standardized by its permutations, the same ones for all, and
+    so is the sum of these over the attackers. The largest, of either sign, is compared with the
+    largest of every permutation: nothing was chosen, so nothing has to be held back.
 
     Parameters
     ----------
     tables : sequence of ndarray of shape (n_people, n_people)
+        Mean scores of everybody's images (rows) for everybody (columns), one per attacker.
     exchanged : ndarray of shape (n_permutations, n_people)
 
     Returns
@@ -96,16 +98,20 @@ def max_t_p_value(tables: Sequence[NDArray], exchanged: NDArray[np.int64]) -> fl
     """
     if not len(tables):
         return float("nan")
-    true, reached = [], []
+    # The truth is one exchange among the others, the first.
+    exchanged = np.vstack([np.arange(exchanged.shape[1]), exchanged])
+    found = []
     for table in tables:
-        null = _own(table, exchanged)
-        spread = null.std()
+        reached = _own(table, exchanged)
+        spread = reached.std()
         if spread > 1e-9 * max(1.0, float(np.abs(table).max())):
-            true.append((np.diagonal(table).mean() - null.mean()) / spread)
-            reached.append((null - null.mean()) / spread)
-    if not true:  # nobody shares a cell, or all scores are equal
+            found.append((reached - reached.mean()) / spread)
+    if not found:  # nobody shares a cell, or all scores are equal
         return 1.0
-    return _share_at_least(max(true), np.max(reached, axis=0))
+    together = np.sum(found, axis=0)
+    found.append((together - together.mean()) / (together.std() or 1.0))
+    largest = np.abs(found).max(axis=0)
+    return _share_at_least(float(largest[0]), largest[1:])
 
 
 def null_of_mean(table: NDArray, exchanged: NDArray[np.int64]) -> tuple[float, float, float]:

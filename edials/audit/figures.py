@@ -104,7 +104,8 @@ class AttackFigures:
     per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
         Confidential, and no part of tables and JSON, like the two below.
     person_scores : ndarray of shape (n_people, n_people)
-        Mean scores of everybody's probe images for everybody.
+        Mean scores of everybody's validation and probe images (rows) for everybody (columns), as
+        the attacker gave them: for the test of all attackers together, which chooses nothing.
     det : ndarray of shape (2, n_points)
         False matches and false non-matches.
     """
@@ -221,7 +222,11 @@ def judge_scores(
         per_person=success,
         per_person_bits=bits,
         per_person_auc=auc_people,
-        person_scores=table,
+        person_scores=table_of_people(
+            np.concatenate([np.asarray(validation[0], dtype=np.float64), scores]),
+            np.concatenate([validation[1].codes, codes]),
+            len(cells),
+        ),
         det=det,
         **album_figures(table, cells[present], exchanged),
         **worst_person(named, cells[present], exchanged),
