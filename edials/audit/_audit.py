@@ -13,10 +13,14 @@ from .._random import stage_seeds
 from .._validation import Labels, check_attributes, encode_labels
 from ..exceptions import InvalidLabelsError
 from .attackers import PixelAttacker
-from .campaign import Material, attack_all, fresh_releases, pairs_to_learn_from
-from .figures import People, attribute_rank_floor
+from .campaign import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
+from .cell_reader import CellReader
+from .exchange import exchange_people, max_t_p_value
+from .figures import People, attribute_rank_floor, predicted_floor
 from .files import file_findings
+from .groups import people_table
 from .leaks import ChoiceAttacker, check_choices, withheld_p_value
+from .learning import learning_curve
 from .linkage import copies_of_originals, nearest_neighbour_linkage
 from .pairs import Pairs, read_pairs
 from .report import AuditReport
@@ -115,16 +119,18 @@ def audit(
     n_fresh = _FRESH.get(attackers, 3) if isinstance(attackers, str) else 3
     fresh = fresh_releases(anonymizer, before[enrol], n_fresh, seeds["fresh"])
     others = np.flatnonzero((people < 0) & (labels.codes >= 0) & ~withheld)
+    images = {
+        kind: {name: side[group] for name, group in groups.items()} for kind, side in shown.items()
+    }
     material = Material(
-        images={
-            kind: {name: images[group] for name, group in groups.items()}
-            for kind, images in shown.items()
-        },
+        images=images,
         people=everybody,
+        log_cells=_read_cells(images["released"], everybody),
         fresh=fresh,
         **pairs_to_learn_from(before, after, enrol, others, labels.codes[others], fresh),
     )
     outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose)
+    curve, outcomes = learning_curve(panel, outcomes, material, seeds["resamples"], n_jobs)
     gallery_components = PixelAttacker().fit(after[enrol], people[enrol])
     known = rows[~withheld[rows]]
     faces = _some_of_each(people[probe])
@@ -155,8 +161,23 @@ def audit(
             seed=seeds["leaks"],
         ),
         n_fresh=len(fresh),
+        people=people_table(table, people, cells),
+        p_value_any=max_t_p_value(
+            [o.person_scores for o in outcomes if o.valid and o.name != TOGETHER],
+            exchange_people(cells, seed=seeds["resamples"]),
+        ),
+        floor_predicted_cell=predicted_floor(material.log_cells, everybody["probe"]),
+        learning_curve=curve,
         **_utility(before, after, table, labels.codes, known, anonymizer, judges),
     )
+
+
+def _read_cells(released: dict[str, NDArray], people: dict[str, People]) -> NDArray[np.float64]:
+    """Log-probability of every cell on probe images, for who does not know the attributes."""
+    enrol, validation = people["enrol"], people["validation"]
+    reader = CellReader().fit(released["enrol"], enrol.codes, enrol.cells)
+    reader.calibrate(released["validation"], validation.codes)
+    return reader.log_probabilities(released["probe"])
 
 
 def _findings(pairs: Pairs, labels: Labels, seed: int) -> list[str]:

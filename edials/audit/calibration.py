@@ -31,10 +31,22 @@ class Calibration:
         Mean score of every person on validation images of others.
     inverse_temperature : float
         0 where the scores were of no use on validation.
+    spread : float
+        Standard deviation of the centred scores on validation.
     """
 
     centre: NDArray[np.float64]
     inverse_temperature: float
+    spread: float = 1.0
+
+    @property
+    def believed(self) -> bool:
+        """Whether validation gave reason to use the scores as probabilities."""
+        return self.inverse_temperature != 0
+
+    def ordered(self, scores: NDArray) -> NDArray[np.float64]:
+        """What comparisons are made by: calibrated scores, or the raw order if not believed."""
+        return self(scores) if self.believed else (scores - self.centre) / self.spread
 
     def __call__(self, scores: NDArray) -> NDArray[np.float64]:
         """Calibrated scores of shape (n_samples, n_people), before the cell is known."""
@@ -72,7 +84,7 @@ def calibrate(scores: NDArray, people: NDArray[np.int64], cells: NDArray[np.int6
     gained = gains(best)
     error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
     believed = gained.mean() > _BELIEVED * error
-    return Calibration(centre, best / spread if believed else 0.0)
+    return Calibration(centre, best / spread if believed else 0.0, float(spread))
 
 
 def log_in_cell(
@@ -88,6 +100,48 @@ def log_in_cell(
     """
     inside = cells[people][:, None] == cells
     return log_softmax(np.where(inside, calibrated, -np.inf), axis=1)
+
+
+def log_predicted_cell(
+    calibrated: NDArray, log_cells: NDArray, cells: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Log-probability of every person for an attacker who reads the cell off the image.
+
+    ``log q(p | x) = log q(p | x, cell(p)) + log P(cell(p) | x)``: the temperature is fitted inside
+    cells, so the scores are normalised there and say nothing about the cell.
+
+    Parameters
+    ----------
+    calibrated : ndarray of shape (n_samples, n_people)
+    log_cells : ndarray of shape (n_samples, n_cells)
+        Log-probability of every cell.
+    cells : ndarray of shape (n_people,)
+    """
+    together = np.empty(np.shape(calibrated))
+    for cell in np.unique(cells):
+        inside = cells == cell
+        together[:, inside] = log_softmax(calibrated[:, inside], axis=1)
+    return together + log_cells[:, cells]
+
+
+def combine(calibrations: list[Calibration], scores: list[NDArray]) -> NDArray[np.float64]:
+    """Sum several attackers' scores: the calibrated ones that validation believes.
+
+    If it believes none, their standardized raw scores: no weight is learned that could follow the
+    accidents of validation, and weak traces that the attackers share still add up.
+
+    Parameters
+    ----------
+    calibrations : list of Calibration
+    scores : list of ndarray of shape (n_samples, n_people)
+    """
+    trusted = [c.believed or not any(c.believed for c in calibrations) for c in calibrations]
+    parts = [
+        calibration.ordered(np.asarray(own, dtype=np.float64))
+        for calibration, own, used in zip(calibrations, scores, trusted, strict=True)
+        if used
+    ]
+    return np.sum(parts, axis=0)
 
 
 def in_cell_bits(
@@ -128,46 +182,6 @@ def in_cell_auc(
     wins = ((own > calibrated) + 0.5 * (own == calibrated)) * others
     count = others.sum(axis=1)
     return np.where(count > 0, wins.sum(axis=1) / np.maximum(count, 1), np.nan)
-
-
-def permutation_p_value(
-    calibrated: NDArray,
-    people: NDArray[np.int64],
-    cells: NDArray[np.int64],
-    *,
-    n_permutations: int = 999,
-    seed: int = 0,
-) -> float:
-    """How often people exchanged inside their cells would fit the scores as well as the true ones.
-
-    Parameters
-    ----------
-    calibrated : ndarray of shape (n_samples, n_people)
-    people : ndarray of shape (n_samples,)
-    cells : ndarray of shape (n_people,)
-    n_permutations : int, default=999
-    seed : int, default=0
-
-    Returns
-    -------
-    float in (0, 1]
-        ``(1 + number at least as good) / (1 + n_permutations)``.
-    """
-    n_people = len(cells)
-    present = np.bincount(people, minlength=n_people) > 0
-    table = np.zeros((n_people, n_people))
-    np.add.at(table, people, calibrated)
-    table /= np.maximum(np.bincount(people, minlength=n_people), 1)[:, None]
-    generator = np.random.default_rng(seed)
-    # Sorting random keys within sorted cells exchanges people inside each cell at once.
-    home = np.argsort(cells, kind="stable")
-    keys = generator.random((n_permutations, n_people))
-    moved = np.lexsort((keys[:, home], np.broadcast_to(cells[home], keys.shape)), axis=1)
-    exchanged = np.empty_like(moved)
-    exchanged[:, home] = home[moved]
-    reached = table[np.arange(n_people), exchanged][:, present].mean(axis=1)
-    true = table[np.arange(n_people), np.arange(n_people)][present].mean()
-    return float((1 + (reached >= true - 1e-12).sum()) / (1 + n_permutations))
 
 
 def interval(

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from .._validation import to_uint8
 from ..certification import is_blank
 from ..exceptions import IdentityLeakWarning
-from .calibration import calibrate
+from .calibration import calibrate, combine
 from .figures import SANITY_SHARE, AttackFigures, People, judge_scores
 from .leaks import donor_matches
 from .risk import rank_1
 
+#: How the report calls all sound attackers together.
+TOGETHER = "all together"
 # Pairs of other people are taken instead of the gallery's own if there are so many.
 _FEWEST_OTHERS, _FEWEST_PAIRS = 30, 300
 
@@ -32,6 +34,8 @@ class Material:
         By kind ("clear", "released", "choices") and split; rows of a split match over kinds.
     people : dict of str to People
         By split.
+    log_cells : ndarray of shape (n_probe_samples, n_cells)
+        Log-probability of every cell, read off the released probe images.
     fresh : list of ndarray
         Further releases of the enrolled photos, in their order; blank where withheld.
     pairs : tuple of two ndarrays
@@ -44,6 +48,7 @@ class Material:
 
     images: dict[str, dict[str, NDArray]]
     people: dict[str, People]
+    log_cells: NDArray[np.float64]
     fresh: list[NDArray]
     pairs: tuple[NDArray, NDArray]
     pairs_of: str
@@ -228,6 +233,7 @@ def attack_all(
             probe=(attack.scores["probe"], people["probe"]),
             clear_accuracy=attack.clear,
             bar=best if bar is None else bar / len(people["probe"].cells),
+            log_cells=material.log_cells if _sees_release(attacker) else None,
             seed=seed,
         )
         outcomes.append(outcome)
@@ -237,7 +243,7 @@ def attack_all(
         if outcome.valid and getattr(attacker, "shown", "released") != "clear":
             sound.append(attack)
     if len(sound) > 1:
-        outcomes.append(_ensemble(sound, people, best, seed))
+        outcomes.append(_ensemble(sound, material, best, seed))
     return outcomes, measures
 
 
@@ -251,23 +257,29 @@ def _role(attacker: Any, pairs_of: str) -> str:
     return role
 
 
-def _ensemble(
-    found: list[Attack], people: dict[str, People], bar: float, seed: int
-) -> AttackFigures:
-    """All sound attackers together: the sum of their calibrated scores, calibrated again."""
+def _sees_release(attacker: Any) -> bool:
+    return getattr(attacker, "shown", "released") == "released"
+
+
+def _ensemble(found: list[Attack], material: Material, bar: float, seed: int) -> AttackFigures:
+    """All sound attackers together: the sum of their scores, calibrated again."""
+    people = material.people
     validation = people["validation"]
-    together: dict[str, NDArray] = {}
-    for attack in found:
-        scores = attack.scores
-        calibration = calibrate(scores["validation"], validation.codes, validation.cells)
-        for name, values in scores.items():
-            together[name] = together.get(name, 0) + calibration(values)
+    calibrations = [
+        calibrate(attack.scores["validation"], validation.codes, validation.cells)
+        for attack in found
+    ]
+    together = {
+        name: combine(calibrations, [attack.scores[name] for attack in found])
+        for name in ("validation", "probe")
+    }
     return judge_scores(
-        "all together",
+        TOGETHER,
         "both",
         validation=(together["validation"], validation),
         probe=(together["probe"], people["probe"]),
         clear_accuracy=max(attack.clear for attack in found),
         bar=bar,
+        log_cells=material.log_cells,
         seed=seed,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .album import album_figures, successes
 from .calibration import (
     Calibration,
     by_person,
@@ -15,9 +16,12 @@ from .calibration import (
     in_cell_bits,
     interval,
     log_in_cell,
-    permutation_p_value,
+    log_predicted_cell,
     within_rank,
 )
+from .exchange import exchange_people, permutation_p_value, table_of_people
+from .groups import worst_person
+from .open_set import verification
 from .risk import rank_1
 
 #: An attacker is evidence if on clear photos it reaches this share of the best one's success.
@@ -76,11 +80,34 @@ class AttackFigures:
     p_value : float
         Of people exchanged inside their cells.
     album_risk : float
-        Rank-1 with all released probe photos of a person pooled.
+        Rank-1 with all released probe photos of a person pooled; what chance gives is
+        ``album_null``, seldom the floor.
     people_left : float
         2 to the entropy of the posterior, geometric mean over people.
     validation_risk : float
         What attackers are chosen by; probe images had no part in it.
+    risk_predicted_cell : float
+        Rank-1 of an attacker who reads the attributes off the released image; NaN if not tried.
+    album_null, album_null_high, album_p_value : float
+        Mean and 95 % quantile of the album risk with people exchanged inside their cells, and how
+        often that is as high.
+    worst_person_risk, worst_person_null : float
+        Highest success of one person who shares a cell, and its mean under the same exchange.
+    people_above_twice_floor : int
+    people_above_twice_floor_null : float
+        People with more than twice their floor, and the number expected by chance.
+    tar_at_fmr_1e2, tar_at_fmr_1e3, eer : float
+        Verification against impostors of the same cell, see
+        :func:`edials.audit.open_set.verification`.
+    still_learning : bool or None
+        Whether more images made it stronger; None if that was not tried.
+    per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
+        Confidential, and no part of tables and JSON, like the two below.
+    person_scores : ndarray of shape (n_people, n_people)
+        Mean scores of everybody's validation and probe images (rows) for everybody (columns), as
+        the attacker gave them: for the test of all attackers together, which chooses nothing.
+    det : ndarray of shape (2, n_points)
+        False matches and false non-matches.
     """
 
     name: str
@@ -106,6 +133,22 @@ class AttackFigures:
     people_left: float
     validation_risk: float
     per_person: NDArray[np.float64] = field(repr=False, compare=False)
+    risk_predicted_cell: float
+    album_null: float
+    album_null_high: float
+    album_p_value: float
+    worst_person_risk: float
+    worst_person_null: float
+    people_above_twice_floor: int
+    people_above_twice_floor_null: float
+    tar_at_fmr_1e2: float
+    tar_at_fmr_1e3: float
+    eer: float
+    per_person_bits: NDArray[np.float64] = field(repr=False, compare=False)
+    per_person_auc: NDArray[np.float64] = field(repr=False, compare=False)
+    person_scores: NDArray[np.float64] = field(repr=False, compare=False)
+    det: NDArray[np.float64] = field(repr=False, compare=False)
+    still_learning: bool | None = None
 
 
 def judge_scores(
@@ -116,6 +159,7 @@ def judge_scores(
     probe: tuple[NDArray, People],
     clear_accuracy: float,
     bar: float,
+    log_cells: NDArray | None = None,
     seed: int = 0,
 ) -> AttackFigures:
     """Calibrate an attacker's scores on validation images and judge it on probe images.
@@ -127,6 +171,8 @@ def judge_scores(
     clear_accuracy : float
     bar : float
         Clear accuracy that it needs to be evidence.
+    log_cells : ndarray of shape (n_probe_samples, n_cells), optional
+        Log-probability of every cell, read off the probe images.
     seed : int, default=0
         Of the resamples and permutations.
     """
@@ -139,10 +185,13 @@ def judge_scores(
     floor = by_person(1 / people.cell_sizes, codes)
     bits = by_person(in_cell_bits(log_q, codes, cells), codes)
     # Without a believed temperature the raw order is all there is to look at.
-    ordered = ready if calibration.inverse_temperature else scores - calibration.centre
-    auc = in_cell_auc(ordered, codes, cells)
-    several = people.cell_sizes > 1
-    auc_people = by_person(auc[several], codes[several]) if several.any() else np.array([np.nan])
+    ordered = calibration.ordered(scores)
+    auc_people = _auc_by_person(in_cell_auc(ordered, codes, cells), codes, people.cell_sizes)
+    present = np.unique(codes)
+    table = table_of_people(ordered, codes, len(cells))[np.ix_(present, present)]
+    exchanged = exchange_people(cells[present], seed=seed)
+    named = table_of_people(successes(log_q), codes, len(cells))[np.ix_(present, present)]
+    open_set, det = verification(ordered, codes, cells)
     risk_low, risk_high = interval(success, seed=seed)
     excess_low, excess_high = interval(success - floor, seed=seed)
     leakage_low, leakage_high = interval(bits, level=_BOTH, seed=seed)
@@ -163,35 +212,50 @@ def judge_scores(
         leakage_bits=float(bits.mean()),
         leakage_low=leakage_low,
         leakage_high=leakage_high,
-        in_cell_auc=float(np.nanmean(auc_people)),
+        in_cell_auc=_mean(auc_people),
         auc_low=auc_low,
         auc_high=auc_high,
-        p_value=permutation_p_value(ordered, codes, cells, seed=seed),
-        album_risk=_album_risk(calibration, scores, people),
+        p_value=permutation_p_value(table, exchanged),
         people_left=_people_left(log_q, codes),
         validation_risk=_known_cell_risk(calibration, *validation),
+        risk_predicted_cell=_predicted_cell_risk(ready, log_cells, people),
         per_person=success,
+        per_person_bits=bits,
+        per_person_auc=auc_people,
+        person_scores=table_of_people(
+            np.concatenate([np.asarray(validation[0], dtype=np.float64), scores]),
+            np.concatenate([validation[1].codes, codes]),
+            len(cells),
+        ),
+        det=det,
+        **album_figures(table, cells[present], exchanged),
+        **worst_person(named, cells[present], exchanged),
+        **open_set,
     )
+
+
+def _auc_by_person(
+    auc: NDArray, codes: NDArray[np.int64], cell_sizes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Means within every person, NaN for those alone in their cell."""
+    return by_person(np.where(cell_sizes > 1, auc, np.nan), codes)
+
+
+def _mean(values: NDArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _predicted_cell_risk(ready: NDArray, log_cells: NDArray | None, people: People) -> float:
+    if log_cells is None:
+        return float("nan")
+    log_q = log_predicted_cell(ready, log_cells, people.cells)
+    return float(by_person(within_rank(log_q, people.codes, 1), people.codes).mean())
 
 
 def _known_cell_risk(calibration: Calibration, scores: NDArray, people: People) -> float:
     log_q = log_in_cell(calibration(scores), people.codes, people.cells)
     return float(by_person(within_rank(log_q, people.codes, 1), people.codes).mean())
-
-
-def _album_risk(calibration: Calibration, scores: NDArray, people: People) -> float:
-    """All released photos of a person together; every column centred over the cell's albums."""
-    persons, album = np.unique(people.codes, return_inverse=True)
-    pooled = np.zeros((len(persons), scores.shape[1]))
-    np.add.at(pooled, album, calibration(scores))
-    pooled /= np.bincount(album)[:, None]
-    for cell in np.unique(people.cells):
-        rows, columns = people.cells[persons] == cell, people.cells == cell
-        block = np.ix_(rows, columns)
-        if rows.any():
-            pooled[block] -= pooled[block].mean(axis=0)
-    log_q = log_in_cell(pooled, persons, people.cells)
-    return float(within_rank(log_q, persons, 1).mean())
 
 
 def _people_left(log_q: NDArray, codes: NDArray[np.int64]) -> float:
@@ -202,3 +266,15 @@ def _people_left(log_q: NDArray, codes: NDArray[np.int64]) -> float:
 def attribute_rank_floor(people: People, rank: int) -> float:
     """Success of the true attributes alone at a rank: min(1, rank / people in the cell)."""
     return float(by_person(np.minimum(1, rank / people.cell_sizes), people.codes).mean())
+
+
+def predicted_floor(log_cells: NDArray, people: People) -> float:
+    """Success of the attributes alone when they are read off the image, not known.
+
+    Parameters
+    ----------
+    log_cells : ndarray of shape (n_samples, n_cells)
+    people : People
+    """
+    nothing = np.zeros((len(log_cells), len(people.cells)))
+    return _predicted_cell_risk(nothing, log_cells, people)

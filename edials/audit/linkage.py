@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 from sklearn.neighbors import NearestNeighbors
 
 from ..certification import is_original
 from .figures import People
+from .open_set import equal_error_rate
 
 
 def nearest_neighbour_linkage(features: NDArray, people: People) -> dict[str, float]:
@@ -57,16 +57,6 @@ def nearest_neighbour_linkage(features: NDArray, people: People) -> dict[str, fl
         "null": float(np.average(null[known], weights=weights)),
         "eer": equal_error_rate(-np.concatenate(distances), np.concatenate(same)),
     }
-
-
-def equal_error_rate(similarity: NDArray, same: NDArray[np.bool_]) -> float:
-    """Error rate at the threshold where false matches are as frequent as false non-matches."""
-    if same.all() or not same.any():
-        return float("nan")
-    false_match, match, _ = roc_curve(same, similarity)
-    gap = false_match - (1 - match)
-    crossing = int(np.argmax(gap >= 0))
-    return float((false_match[crossing] + 1 - match[crossing]) / 2)
 
 
 def copies_of_originals(

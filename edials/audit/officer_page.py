@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from .charts import Bar, Point, risk_chart, tradeoff_plane
+from .groups import SMALL_GROUP
 from .pages import document, html_picture, html_table, paragraph, picture_sheet
 from .reading import (
     CONFIDENTIAL,
     HOW_TO_READ,
-    SMALL_CELL,
     STAYS_PERSONAL,
     meaning,
     not_tried,
@@ -144,10 +144,10 @@ def _verdict_box(report: AuditReport) -> str:
 
 
 def _findings(report: AuditReport) -> list[str]:
-    """What else an audit noticed, if this report has such a list."""
-    found = getattr(report, "findings", None)
-    lines = [str(line) for line in found] if isinstance(found, (list, tuple)) else []
-    return ["<h2>What the files of the release tell</h2>", _bullets(lines)] if lines else []
+    """What the files tell, if anything."""
+    if not report.findings:
+        return []
+    return ["<h2>What the files of the release tell</h2>", _bullets(report.findings)]
 
 
 def _bullets(lines: Iterable[str]) -> str:
@@ -201,23 +201,19 @@ def _attackers_table(report: AuditReport) -> str:
 
 
 def _album(outcome: AttackFigures) -> str:
-    null = getattr(outcome, "album_null", float("nan"))
-    said = _number(100 * outcome.album_risk, 1)
+    null, said = outcome.album_null, _number(100 * outcome.album_risk, 1)
     return f"{said}\n(chance {_number(100 * null, 1)})" if np.isfinite(null) else said
 
 
 def _risk_by_group(report: AuditReport) -> list[str]:
-    """Whom the worst attacker hits, for reports that know it."""
-    groups = getattr(report, "groups", pd.DataFrame())
-    if not {"n_people", "in_cell_excess", "low", "high"} <= set(groups):
-        return []
+    """Whom the worst attacker hits."""
     rows = [
         [
             *([str(part) for part in name] if isinstance(name, tuple) else [str(name), ""]),
-            f"{row['n_people']}" + (" (too few)" if np.isnan(row["in_cell_excess"]) else ""),
+            f"{row['n_people']}" + (" (too few)" if row["note"] else ""),
             _with_interval(100 * row["in_cell_excess"], 100 * row["low"], 100 * row["high"], 1),
         ]
-        for name, row in groups.iterrows()
+        for name, row in report.groups.iterrows()
     ]
     header = ["Attribute", "Group", "People", "Risk above the floor (points)"]
     return ["<h3>Whom it hits</h3>", html_table(header, rows)] if rows else []
@@ -336,14 +332,14 @@ def _utility(report: AuditReport) -> list[str]:
 def _groups(report: AuditReport) -> list[str]:
     """F1 by class, and by groups of people, for reports that have them."""
     parts = []
-    classes = getattr(report, "utility_classes", pd.DataFrame())
+    classes = report.utility_classes
     if len(classes):
         kinds = [k for k in _kinds_of(classes) if k in _BY_PEOPLE]
         parts += [
             "<h3>By class</h3>",
             _by_people(classes, ["attribute", "class"], ["Attribute", "Class"], kinds, "F1"),
         ]
-    groups = getattr(report, "utility_groups", pd.DataFrame())
+    groups = report.utility_groups
     if len(groups):
         kinds = [k for k in _kinds_of(groups) if k in _BY_PEOPLE]
         parts += [
@@ -356,7 +352,7 @@ def _groups(report: AuditReport) -> list[str]:
                 "Macro-F1",
             ),
         ]
-        for _, gap in group_gaps(groups, smallest=SMALL_CELL).iterrows():
+        for _, gap in group_gaps(groups, smallest=SMALL_GROUP).iterrows():
             parts.append(
                 paragraph(
                     f"Gap in {gap['attribute']} between groups of {gap['by']}: "
@@ -374,7 +370,7 @@ def _by_people(
     rows = [
         [
             *(str(row[key]) for key in keys),
-            f"{row['n_people']}" + (" (too few)" if row["n_people"] < SMALL_CELL else ""),
+            f"{row['n_people']}" + (" (too few)" if row["n_people"] < SMALL_GROUP else ""),
             *(_number(100 * row[k], 1) for k in kinds),
         ]
         for _, row in table.iterrows()

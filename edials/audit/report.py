@@ -11,14 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .comparison import compare_figures
 from .figures import AttackFigures
+from .groups import SMALL_GROUP, group_table
 from .officer_page import officer_page
-from .reading import SMALL_CELL
 
 #: Grows when a field of ``to_json`` changes its meaning.
 SCHEMA_VERSION = 1
 
-_SURE = 0.01
+_SURE = 0.01  # of withholding that goes by people
+# A leak is said to be found below this: one in twenty audits of nothing says so, too.
+_FOUND = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,16 @@ class AuditReport:
     utility_classes, utility_groups : DataFrame, optional
         See :func:`edials.audit.utility.f1_by_class` and :func:`~edials.audit.utility.f1_by_group`;
         empty without attributes.
+    people : DataFrame, optional
+        Cell and kept attributes of everybody, without names.
+    p_value_any : float, default=nan
+        Whether any sound attacker beats people exchanged inside their cells: the largest of all,
+        by a max-T permutation test.
+    floor_predicted_cell : float, default=nan
+        Success of the kept attributes alone, read off the released image instead of known.
+    learning_curve : DataFrame, optional
+        Cheap attackers with a quarter, a half and all of the gallery, see
+        :func:`edials.audit.learning.learning_curve`.
     """
 
     n_people: int
@@ -86,6 +99,10 @@ class AuditReport:
     gallery: dict[str, int] = field(default_factory=dict)
     utility_classes: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     utility_groups: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    people: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    p_value_any: float = float("nan")
+    floor_predicted_cell: float = float("nan")
+    learning_curve: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def worst(self) -> AttackFigures | None:
@@ -102,8 +119,67 @@ class AuditReport:
     def attackers(self) -> pd.DataFrame:
         """One row per attacker, figures as in :class:`edials.audit.figures.AttackFigures`."""
         rows = [asdict(outcome) for outcome in self.outcomes]
-        table = pd.DataFrame([{k: v for k, v in r.items() if k != "per_person"} for r in rows])
+        table = pd.DataFrame(
+            [{k: v for k, v in r.items() if not isinstance(v, np.ndarray)} for r in rows]
+        )
         return table.set_index("name")
+
+    @property
+    def leak_found(self) -> bool:
+        """The verdict: more than the attributes is left, ``p_value_any`` being below 0.05.
+
+        False is no proof that nothing is left, only that these attackers found nothing.
+        """
+        return bool(self.p_value_any < _FOUND)
+
+    @property
+    def groups(self) -> pd.DataFrame:
+        """In-cell excess of the worst attacker by group of every kept attribute.
+
+        See :func:`edials.audit.groups.group_table`; empty without a sound attacker.
+        """
+        worst = self.worst
+        return pd.DataFrame() if worst is None else group_table(worst.per_person, self.people)
+
+    @property
+    def det(self) -> pd.DataFrame:
+        """DET curve of the worst attacker against impostors of the same cell.
+
+        Columns ``fpr`` (false matches) and ``fnr`` (false non-matches), so that
+        ``sklearn.metrics.DetCurveDisplay(**report.det)`` draws it.
+        """
+        worst = self.worst
+        points = np.empty((2, 0)) if worst is None else worst.det
+        return pd.DataFrame({"fpr": points[0], "fnr": points[1]})
+
+    def compare(self, other: AuditReport) -> pd.DataFrame:
+        """This release against another of the same people, by each one's worst attacker.
+
+        Parameters
+        ----------
+        other : AuditReport
+            Of the same images, split and kept attributes.
+
+        Returns
+        -------
+        DataFrame
+            In-cell excess, leakage and in-cell AUC of ``first`` (this one) and ``second``, their
+            ``difference`` and its paired 95 % interval over people, ``low`` to ``high``.
+
+        Raises
+        ------
+        ValueError
+            If the people differ, or a report has no sound attacker.
+        """
+        if not self.people.equals(other.people):
+            raise ValueError(
+                f"The reports are about {len(self.people)} and {len(other.people)} people with "
+                f"different cells; expected the same people, split and kept attributes."
+            )
+        first, second = self.worst, other.worst
+        if first is None or second is None:
+            raise ValueError("A report without a sound attacker is no evidence to compare.")
+        return compare_figures(first, second)
 
     def summary(self) -> str:
         """Say the result in about ten lines of plain text."""
@@ -113,7 +189,7 @@ class AuditReport:
             f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
             f"{self.alone:.0%} of the people are alone in their cell; the smallest has "
             f"{self.smallest_cell}"
-            + (", too few to speak of its people" if self.smallest_cell < SMALL_CELL else ""),
+            + (", too few to speak of its people" if self.smallest_cell < SMALL_GROUP else ""),
         ]
         worst = self.worst
         if worst is None:
@@ -125,8 +201,14 @@ class AuditReport:
                 f"excess over the floor {100 * worst.in_cell_excess:.1f} points",
                 f"leakage {worst.leakage_bits:.3f} bit [{worst.leakage_low:.3f}, "
                 f"{worst.leakage_high:.3f}], in-cell AUC {worst.in_cell_auc:.3f}, p = "
-                f"{worst.p_value:.3f}; album risk {worst.album_risk:.1%}",
+                f"{worst.p_value:.3f}; album risk {worst.album_risk:.1%} (chance "
+                f"{worst.album_null:.1%})",
+                f"all attackers together: p = {self.p_value_any:.3f}, "
+                + ("more than the attributes is left" if self.leak_found else "nothing found"),
             ]
+        learning = [outcome.name for outcome in self.outcomes if outcome.still_learning]
+        if learning:
+            lines.append(f"STILL LEARNING, more images would find more: {', '.join(learning)}")
         broken = [outcome.name for outcome in self.outcomes if not outcome.valid]
         if broken:
             lines.append(f"BROKEN, not evidence: {', '.join(broken)}")
@@ -185,6 +267,9 @@ class AuditReport:
             "leakage_bits": None if worst is None else worst.leakage_bits,
             "leakage_ci": None if worst is None else [worst.leakage_low, worst.leakage_high],
             "in_cell_auc": None if worst is None else worst.in_cell_auc,
+            "p_value_any": self.p_value_any,
+            "leak_found": self.leak_found,
+            "floor_predicted_cell": self.floor_predicted_cell,
             "copies_of_originals": self.copies,
             "linkage": self.linkage,
             "attackers": self.attackers.reset_index().to_dict("records"),
@@ -196,6 +281,8 @@ class AuditReport:
             "measures": self.measures,
             "withheld_p_value": self.withheld_p_value,
             "fresh_releases": self.n_fresh,
+            "groups": self.groups.reset_index().to_dict("records"),
+            "learning_curve": self.learning_curve.to_dict("records"),
         }
         return json.dumps(_without_nan(content), indent=1)
 
