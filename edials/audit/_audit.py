@@ -27,7 +27,7 @@ from .attackers import (
     PixelAttacker,
 )
 from .calibration import calibrate, combine
-from .cell_reader import CellReader
+from .cell_reader import read_cells
 from .exchange import exchange_people, max_t_p_value
 from .figures import (
     SANITY_SHARE,
@@ -114,7 +114,7 @@ def audit(
 
     sides = {name: People(people[group], cells) for name, group in groups.items()}
     released = {name: after[group] for name, group in groups.items()}
-    log_cells = _read_cells(released, sides)
+    log_cells = read_cells(released, sides)
     tried = _make_attackers(attackers, anonymizer, seeds["attackers"])
     outcomes = _attack_all(
         tried, before, after, groups, sides, log_cells, seeds["resamples"], n_jobs, verbose
@@ -143,20 +143,13 @@ def audit(
         faces=[before[probe][:_SHOWN], after[probe][:_SHOWN]],
         people=people_table(table, people, cells),
         p_value_any=max_t_p_value(
+            # The test adds them up by itself, and without the choices of validation.
             [o.person_scores for o in outcomes if o.valid and o.name != _TOGETHER],
             exchange_people(cells, seed=seeds["resamples"]),
         ),
         floor_predicted_cell=predicted_floor(log_cells, probe_people),
         learning_curve=curve,
     )
-
-
-def _read_cells(released: dict[str, NDArray], people: dict[str, People]) -> NDArray:
-    """Log-probability of every cell on probe images, for who does not know the attributes."""
-    enrol, validation = people["enrol"], people["validation"]
-    reader = CellReader().fit(released["enrol"], enrol.codes, enrol.cells)
-    reader.calibrate(released["validation"], validation.codes)
-    return reader.log_probabilities(released["probe"])
 
 
 def _pairs(

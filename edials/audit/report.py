@@ -57,14 +57,14 @@ class AuditReport:
     retention : dict
     faces : list of two ndarrays
         A few originals and what was released for them.
-    people : DataFrame
+    people : DataFrame, optional
         Cell and kept attributes of everybody, without names.
-    p_value_any : float
+    p_value_any : float, default=nan
         Whether any sound attacker beats people exchanged inside their cells: the largest of all,
         by a max-T permutation test.
-    floor_predicted_cell : float
+    floor_predicted_cell : float, default=nan
         Success of the kept attributes alone, read off the released image instead of known.
-    learning_curve : DataFrame
+    learning_curve : DataFrame, optional
         Cheap attackers with a quarter, a half and all of the gallery, see
         :func:`edials.audit.learning.learning_curve`.
     """
