@@ -14,7 +14,7 @@ from .._validation import Labels, check_attributes, encode_labels
 from ..exceptions import InvalidLabelsError
 from .attackers import PixelAttacker
 from .campaign import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
-from .cell_reader import CellReader
+from .cell_reader import read_cells
 from .exchange import exchange_people, max_t_p_value
 from .figures import People, attribute_rank_floor, predicted_floor
 from .files import file_findings
@@ -125,7 +125,7 @@ def audit(
     material = Material(
         images=images,
         people=everybody,
-        log_cells=_read_cells(images["released"], everybody),
+        log_cells=read_cells(images["released"], everybody),
         fresh=fresh,
         **pairs_to_learn_from(before, after, enrol, others, labels.codes[others], fresh),
     )
@@ -163,6 +163,7 @@ def audit(
         n_fresh=len(fresh),
         people=people_table(table, people, cells),
         p_value_any=max_t_p_value(
+            # The test adds them up by itself, and without the choices of validation.
             [o.person_scores for o in outcomes if o.valid and o.name != TOGETHER],
             exchange_people(cells, seed=seeds["resamples"]),
         ),
@@ -170,14 +171,6 @@ def audit(
         learning_curve=curve,
         **_utility(before, after, table, labels.codes, known, anonymizer, judges),
     )
-
-
-def _read_cells(released: dict[str, NDArray], people: dict[str, People]) -> NDArray[np.float64]:
-    """Log-probability of every cell on probe images, for who does not know the attributes."""
-    enrol, validation = people["enrol"], people["validation"]
-    reader = CellReader().fit(released["enrol"], enrol.codes, enrol.cells)
-    reader.calibrate(released["validation"], validation.codes)
-    return reader.log_probabilities(released["probe"])
 
 
 def _findings(pairs: Pairs, labels: Labels, seed: int) -> list[str]:

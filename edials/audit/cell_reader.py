@@ -8,6 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from .attackers import PixelAttacker
+from .figures import People
 
 
 class CellReader:
@@ -57,3 +58,18 @@ class CellReader:
             return np.zeros((len(images), 1))
         scores = self.inverse_temperature_ * np.asarray(self.model_.scores(images), np.float64)
         return log_softmax(scores + self.prior_, axis=1)
+
+
+def read_cells(released: dict[str, NDArray], people: dict[str, People]) -> NDArray[np.float64]:
+    """Log-probability of every cell on probe images, for who does not know the attributes.
+
+    Parameters
+    ----------
+    released : dict of str to ndarray of shape (n_samples, height, width, 3)
+        "enrol", "validation" and "probe".
+    people : dict of str to People
+    """
+    enrol, validation = people["enrol"], people["validation"]
+    reader = CellReader().fit(released["enrol"], enrol.codes, enrol.cells)
+    reader.calibrate(released["validation"], validation.codes)
+    return reader.log_probabilities(released["probe"])
