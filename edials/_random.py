@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import secrets
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 _SEED_LIMIT = 2**31 - 1
 
@@ -65,6 +67,37 @@ def new_secret(random_state: Any) -> bytes:
         return secrets.token_bytes(32)
     seed = stage_seeds(random_state, "draws")["draws"]
     return hashlib.blake2b(f"edials-draws:{seed}".encode(), digest_size=32).digest()
+
+
+class KeyedMixin:
+    """For what draws by a key that its fit made, ``_secret``: a copy with another key."""
+
+    _secret: bytes
+
+    def rekeyed(self, random_state: Any = None) -> Any:
+        """Give the same fitted model with a new key: it draws otherwise for the same images.
+
+        One model gives one image one draw, whenever it is asked. A rekeyed copy makes an
+        independent second release, which is what somebody who attacks the method would do. What
+        does not draw stays the same, as an anonymizer at ``strength=0`` or that evades.
+
+        Parameters
+        ----------
+        random_state : int, RandomState instance or None, default=None
+            None draws the key from the operating system. An integer gives the same key every time,
+            and never that of a fit with the same ``random_state``.
+
+        Returns
+        -------
+        fitted model
+            A shallow copy: its parts are those of this one.
+        """
+        check_is_fitted(self, "_secret")
+        again = copy.copy(self)
+        if random_state is not None:
+            random_state = stage_seeds(random_state, "rekeyed")["rekeyed"]
+        again._secret = new_secret(random_state)
+        return again
 
 
 def keyed_normal(

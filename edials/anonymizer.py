@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._random import new_secret, stage_seeds
+from ._random import KeyedMixin, new_secret, stage_seeds
 from ._targets import encode_attributes
 from ._validation import (
     ImageFormat,
@@ -50,7 +49,7 @@ _EVADE_BATCHES = 8
 _USEFUL_MATCH_RATE = 0.1
 
 
-class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
+class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     """Remove who from face images and keep what they are used for.
 
     Images are encoded into latent features; a share ``strength`` of these, chosen once per fit by
@@ -297,31 +296,6 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
         kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
         return AnonymizationResult(image_format.restore(outcome.pictures[kept]), kept, *outcome[1:])
 
-    def rekeyed(self, random_state: Any = None) -> EDIALSAnonymizer:
-        """Give the same fitted model with a new key: it draws other surrogates for the same images.
-
-        One model gives one image one surrogate, whenever it is asked. A rekeyed copy makes an
-        independent second release, which is what somebody who attacks the method would do. Only
-        the draws differ: at ``strength=0`` and with ``perturbation="evade"`` nothing does.
-
-        Parameters
-        ----------
-        random_state : int, RandomState instance or None, default=None
-            None draws the key from the operating system. An integer gives the same key every time,
-            and never that of a fit with the same ``random_state``.
-
-        Returns
-        -------
-        EDIALSAnonymizer
-            A shallow copy, fitted: its parts are those of this model.
-        """
-        check_is_fitted(self, "prior_")
-        again = copy.copy(self)
-        if random_state is not None:
-            random_state = stage_seeds(random_state, "rekeyed")["rekeyed"]
-        again._secret = new_secret(random_state)
-        return again
-
     def _run(self, X: ArrayLike) -> tuple[Outcome, ImageFormat]:
         check_is_fitted(self, "prior_")
         self._check_parameters()
@@ -415,7 +389,7 @@ class EDIALSAnonymizer(TransformerMixin, BaseEstimator):
 
         Utility is the balanced accuracy of ``y`` read off the anonymized images by the attribute
         classifier. Excess risk is what a linear attacker, retrained on half of the anonymized
-        images, recognises of the other half above the floor that the attributes ``y`` set; mean
+        images and knowing ``y``, recognises of the other half above what ``y`` alone gives; mean
         over people.
 
         Parameters

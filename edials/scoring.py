@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from ._targets import encode_attributes
 from ._validation import encode_labels
 from .audit.attackers import LatentAttacker
-from .audit.risk import attribute_floor, cross_validated_risk
+from .audit.risk import cells_of_people, cross_validated_excess
 from .kept import name_of
 
 
@@ -50,5 +50,6 @@ def utility_less_excess(
     weights = None if sample_weight is None else np.asarray(sample_weight)[known]
     utility = balanced_accuracy_score(true[known], predicted, sample_weight=weights)
     people = encode_labels(identity, name="identity", n_samples=len(released)).codes
-    risk = cross_validated_risk(LatentAttacker(autoencoder), released, people)
-    return float(utility - max(0.0, risk - attribute_floor(people, true)))
+    cells = cells_of_people(people, pd.DataFrame({name: true}))
+    excess = cross_validated_excess(LatentAttacker(autoencoder), released, people, cells)
+    return float(utility - max(0.0, excess))

@@ -14,6 +14,7 @@ from edials.audit import audit
 from edials.audit.album import album_figures, pool_releases
 from edials.audit.attackers import PixelAttacker
 from edials.audit.calibration import calibrate, combine, log_predicted_cell
+from edials.audit.campaign import Material
 from edials.audit.exchange import (
     exchange_people,
     max_t_p_value,
@@ -22,7 +23,7 @@ from edials.audit.exchange import (
 )
 from edials.audit.figures import People, judge_scores
 from edials.audit.groups import group_table, people_table, worst_person
-from edials.audit.learning import is_cheap, share_of_gallery
+from edials.audit.learning import is_cheap
 from edials.audit.open_set import verification
 from edials.datasets import make_faces
 
@@ -189,9 +190,24 @@ def test_groups_too_small_say_nothing():
     assert people_table(None, np.arange(2), np.zeros(2, int)).columns.tolist() == ["cell"]
 
 
-def test_share_of_gallery():
-    rows = share_of_gallery(np.array([0, 0, 0, 0, 1, 2, 2]), 0.5)
-    assert rows.tolist() == [0, 1, 4, 5]
+def test_a_share_of_the_gallery_has_fewer_photos_in_all_releases():
+    photos = np.arange(1, 8, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+    photos[:, 0, 0] = 100  # not blank
+    codes = np.array([0, 0, 0, 0, 1, 2, 2])
+    material = Material(
+        images={"clear": {"enrol": photos}, "released": {"enrol": photos + 10}},
+        people={"enrol": People(codes, np.zeros(3, int))},
+        log_cells=np.zeros((0, 1)),
+        fresh=[photos + 20, photos + 30],
+        pairs=(photos, photos),
+        pairs_of="the gallery",
+        strangers=None,
+    )
+    images, people = material.gallery("released", 0.5)
+    assert people.tolist() == [0, 0, 1, 2] * 3
+    half = np.array([1, 2, 5, 6])
+    assert images[:, 1, 1, 0].tolist() == [*(half + 10), *(half + 20), *(half + 30)]
+    assert material.gallery("clear")[1].tolist() == codes.tolist()
     assert is_cheap(PixelAttacker())
     assert not is_cheap(object())
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from .._random import stage_seeds
 from .._validation import Labels, check_attributes, encode_labels
 from ..exceptions import InvalidLabelsError
-from .attackers import PixelAttacker
 from .campaign import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
 from .cell_reader import read_cells
 from .exchange import exchange_people, max_t_p_value
@@ -21,11 +20,11 @@ from .files import file_findings
 from .groups import people_table
 from .leaks import ChoiceAttacker, check_choices, withheld_p_value
 from .learning import learning_curve
-from .linkage import copies_of_originals, nearest_neighbour_linkage
+from .linkage import copies_of_originals, link_release
 from .pairs import Pairs, read_pairs
 from .report import AuditReport
 from .retention import picture_retention
-from .risk import attribute_floor, share_alone
+from .risk import attribute_floor, cells_of_people, share_alone
 from .roster import make_attackers
 from .utility import LinearJudge, f1_by_attribute, f1_by_class, f1_by_group, what_judges_say
 
@@ -100,12 +99,13 @@ def audit(
     """
     pairs = read_pairs(original, anonymized, size)
     before, after, withheld = pairs.before, pairs.after, pairs.withheld
-    attributes = pd.DataFrame(attributes) if isinstance(attributes, dict) else attributes
-    table = check_attributes(attributes, len(before))
+    table = check_attributes(_as_table(attributes), len(before))
+    if judges is not None and not hasattr(judges, "predict_table"):
+        raise ValueError(f"judges={judges!r}; expected a fitted AttributeClassifier.")
     labels = encode_labels(identity, name="identity", n_samples=len(before))
     seeds = stage_seeds(random_state, "split", "attackers", "resamples", "fresh", "leaks")
     parts = _split(labels.codes, withheld, split, seeds["split"])
-    cell_names = _cell_names(labels.codes, table)
+    cell_names = cells_of_people(labels.codes, table)
     rows, people, cells = _people_in_all_parts(labels.codes, cell_names, parts)
     groups = {name: rows[parts[rows] == name] for name in _SPLITS}
     enrol, probe = groups["enrol"], groups["probe"]
@@ -131,8 +131,8 @@ def audit(
     )
     outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose)
     curve, outcomes = learning_curve(panel, outcomes, material, seeds["resamples"], n_jobs)
-    gallery_components = PixelAttacker().fit(after[enrol], people[enrol])
     known = rows[~withheld[rows]]
+    told = np.flatnonzero((people >= 0) & ((parts != "none") | withheld))
     faces = _some_of_each(people[probe])
     return AuditReport(
         n_people=len(cells),
@@ -146,9 +146,7 @@ def audit(
         smallest_cell=int(np.bincount(cells).min()),
         outcomes=outcomes,
         copies=copies_of_originals(before[~withheld], after[~withheld]),
-        linkage=nearest_neighbour_linkage(
-            gallery_components.features(after[probe]), everybody["probe"]
-        ),
+        linkage=link_release(images, everybody, getattr(anonymizer, "autoencoder_", None)),
         retention=picture_retention(before[known], after[known]),
         faces=[before[probe][faces], after[probe][faces]],
         gallery={name: len(group) for name, group in groups.items()},
@@ -169,14 +167,26 @@ def audit(
         ),
         floor_predicted_cell=predicted_floor(material.log_cells, everybody["probe"]),
         learning_curve=curve,
-        **_utility(before, after, table, labels.codes, known, anonymizer, judges),
+        **_utility(before, after, withheld, table, labels.codes, told, anonymizer, judges),
     )
+
+
+def _as_table(attributes: Any) -> Any:
+    if not isinstance(attributes, dict):
+        return attributes
+    try:
+        return pd.DataFrame(attributes)
+    except ValueError as error:
+        raise InvalidLabelsError(
+            f"attributes cannot be put into one table ({error}); expected columns of one length, "
+            f"an entry per image."
+        ) from error
 
 
 def _findings(pairs: Pairs, labels: Labels, seed: int) -> list[str]:
     if pairs.files is None:
-        return []
-    return file_findings(
+        return pairs.findings
+    return pairs.findings + file_findings(
         pairs.files,
         labels.codes,
         labels.classes,
@@ -194,11 +204,11 @@ def _split(
     parts = np.full(len(codes), "none", dtype="U10")
     if split is not None:
         given = np.asarray(split).astype(str)
-        unknown = sorted(set(given[usable]) - {*_SPLITS, "none"})
-        if len(given) != len(codes) or unknown:
+        unknown = sorted(set(given.tolist()) - {*_SPLITS, "none"})
+        if given.shape != codes.shape or unknown:
             raise InvalidLabelsError(
                 f"split has {len(given)} entries for {len(codes)} images and the values "
-                f"{sorted(set(given))}; expected one of {_SPLITS} (or 'none') per image."
+                f"{sorted(set(given.tolist()))}; expected one of {_SPLITS} (or 'none') per image."
             )
         parts[usable] = given[usable]
         return parts
@@ -213,17 +223,6 @@ def _split(
     return parts
 
 
-def _cell_names(codes: NDArray[np.int64], table: pd.DataFrame | None) -> NDArray:
-    """Cell of every image's person, the one of most of their images; one cell without table."""
-    if table is None:
-        return np.full(len(codes), "", dtype=object)
-    text = table.astype(str).agg("\x1f".join, axis=1).to_numpy(dtype=object)
-    names = text.copy()
-    for person in np.unique(codes[codes >= 0]):
-        names[codes == person] = pd.Series(text[codes == person]).mode().iloc[0]
-    return names
-
-
 def _people_in_all_parts(
     codes: NDArray[np.int64], cell_names: NDArray, parts: NDArray[np.str_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -233,7 +232,8 @@ def _people_in_all_parts(
     if len(present) < 2:
         raise InvalidLabelsError(
             f"{len(present)} people have images to enrol, to validate and to probe; expected at "
-            f"least two. Give at least three images of each person."
+            f"least two. Give at least three images of each person, of which few are withheld "
+            f"(blank or missing)."
         )
     people = np.full(len(codes), -1, dtype=np.int64)
     for code, person in enumerate(present):
@@ -252,21 +252,25 @@ def _some_of_each(people: NDArray[np.int64]) -> NDArray[np.int64]:
 def _utility(
     before: NDArray,
     after: NDArray,
+    withheld: NDArray[np.bool_],
     table: pd.DataFrame | None,
     codes: NDArray[np.int64],
     rows: NDArray,
     anonymizer: Any,
     judges: Any,
 ) -> dict[str, pd.DataFrame]:
-    """Macro-F1 on clear, reconstructed and released images, by attribute, class and group."""
+    """Macro-F1 on clear, reconstructed and released images, by attribute, class and group.
+
+    A withheld image counts as wrong.
+    """
     if table is None:
         return {"utility": pd.DataFrame()}
     kinds = {"clear": before[rows]}
-    if anonymizer is not None:
+    if hasattr(anonymizer, "autoencoder_"):
         kinds["reconstruction"] = anonymizer.autoencoder_.reconstruct(before[rows])
     kinds["released"] = after[rows]
     table = table.iloc[rows].reset_index(drop=True)
-    said = what_judges_say(kinds, table, codes[rows], judges or LinearJudge())
+    said = what_judges_say(kinds, table, codes[rows], judges or LinearJudge(), withheld[rows])
     return {
         "utility": f1_by_attribute(said, table),
         "utility_classes": f1_by_class(said, table, codes[rows]),

@@ -1,10 +1,11 @@
 """From an attacker's scores to what they are worth once the kept attributes are known, too.
 
-``log q(p | x) = (s_p(x) - c_p) / T``, normalised over the people of the true cell,
+``log q(p | x) = (s_p(x) - lambda c_p) / T``, normalised over the people of the true cell,
 
 with a temperature ``T`` of either sign, so that an attacker who is wrong more often than chance
-counts as well, and a centre ``c_p`` for every person. Both come from validation images; probe
-images are then judged as they are.
+counts as well, and a centre ``c_p`` for every person, taken off or not (``lambda`` is 1 or 0): a
+discriminant has a bias of its own that must not be lost, other scores have none. All come from
+validation images; probe images are then judged as they are.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from scipy.stats import t as student
 
 # A temperature is believed if its gain on validation is this many standard errors over people:
 # in a likelihood with one parameter, chi-squared above 6, once in seventy by chance.
 _BELIEVED = 1.25
+# Below this many people resampling has too few values to draw from.
+_FEWEST_RESAMPLED = 10
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Calibration:
     Attributes
     ----------
     centre : ndarray of shape (n_people,)
-        Mean score of every person on validation images of others.
+        Mean score of every person on validation images of others, or zeros.
     inverse_temperature : float
         0 where the scores were of no use on validation.
     spread : float
@@ -54,7 +58,7 @@ class Calibration:
 
 
 def calibrate(scores: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]) -> Calibration:
-    """Fit centre and temperature on validation images, by the likelihood inside the true cell.
+    """Fit temperature and centre on validation images, by the likelihood inside the true cell.
 
     Parameters
     ----------
@@ -71,9 +75,17 @@ def calibrate(scores: NDArray, people: NDArray[np.int64], cells: NDArray[np.int6
     scores = np.asarray(scores, dtype=np.float64)
     others = people[:, None] != np.arange(scores.shape[1])
     centre = (scores * others).sum(axis=0) / np.maximum(others.sum(axis=0), 1)
+    found = [_fit_temperature(scores, c, people, cells) for c in (centre, np.zeros_like(centre))]
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def _fit_temperature(
+    scores: NDArray, centre: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+) -> tuple[float, Calibration]:
+    """Bits gained on validation with the best temperature, and that calibration."""
     spread = (scores - centre).std()
     if not spread > 0:
-        return Calibration(centre, 0.0)
+        return 0.0, Calibration(centre, 0.0)
     scaled = (scores - centre) / spread
 
     def gains(inverse: float) -> NDArray[np.float64]:
@@ -84,7 +96,9 @@ def calibrate(scores: NDArray, people: NDArray[np.int64], cells: NDArray[np.int6
     gained = gains(best)
     error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
     believed = gained.mean() > _BELIEVED * error
-    return Calibration(centre, best / spread if believed else 0.0, float(spread))
+    return float(gained.mean()), Calibration(
+        centre, best / spread if believed else 0.0, float(spread)
+    )
 
 
 def log_in_cell(
@@ -185,9 +199,14 @@ def in_cell_auc(
 
 
 def interval(
-    values: NDArray, *, level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+    values: NDArray,
+    *,
+    level: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple[float, float]:
-    """Bootstrap interval of a mean over people, studentized.
+    """Bootstrap interval of a mean over people, studentized; Student's own below ten people.
 
     Parameters
     ----------
@@ -196,6 +215,8 @@ def interval(
     level : float, default=0.95
     n_resamples : int, default=2000
     seed : int, default=0
+    bounds : tuple of float, default=(-inf, inf)
+        What the mean can be at all; ends beyond are cut.
 
     References
     ----------
@@ -209,9 +230,16 @@ def interval(
     mean, error = values.mean(), values.std(ddof=1) / np.sqrt(n)
     if error == 0:
         return float(mean), float(mean)
-    rows = np.random.default_rng(seed).integers(n, size=(n_resamples, n))
-    drawn = values[rows]
-    errors = np.maximum(drawn.std(axis=1, ddof=1) / np.sqrt(n), 1e-3 * error)
-    pivots = (drawn.mean(axis=1) - mean) / errors
-    low, high = np.quantile(pivots, [(1 - level) / 2, (1 + level) / 2])
-    return float(mean - high * error), float(mean - low * error)
+    if n < _FEWEST_RESAMPLED:
+        reach = float(student.ppf((1 + level) / 2, n - 1)) * error
+        ends = mean - reach, mean + reach
+    else:
+        rows = np.random.default_rng(seed).integers(n, size=(n_resamples, n))
+        drawn = values[rows]
+        # Resamples that miss the only person who differs have no spread of their own.
+        errors = np.maximum(drawn.std(axis=1, ddof=1) / np.sqrt(n), 0.1 * error)
+        pivots = (drawn.mean(axis=1) - mean) / errors
+        low, high = np.quantile(pivots, [(1 - level) / 2, (1 + level) / 2])
+        ends = mean - high * error, mean - low * error
+    least, most = bounds
+    return float(np.clip(ends[0], least, most)), float(np.clip(ends[1], least, most))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from .._validation import to_uint8
 from ..certification import is_blank
 from ..exceptions import IdentityLeakWarning
 from .calibration import calibrate, combine
+from .exchange import exchange_people, permutation_p_value, smallest_p_value, table_of_people
 from .figures import SANITY_SHARE, AttackFigures, People, judge_scores
 from .leaks import donor_matches
 from .risk import rank_1
@@ -22,6 +24,8 @@ from .risk import rank_1
 TOGETHER = "all together"
 # Pairs of other people are taken instead of the gallery's own if there are so many.
 _FEWEST_OTHERS, _FEWEST_PAIRS = 30, 300
+# By chance no more than once in a hundred does an attacker seem to work on clear photos.
+_WORKS = 0.01
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,21 @@ class Material:
     pairs_of: str
     strangers: tuple[NDArray, NDArray[np.int64]] | None
 
-    def gallery(self, kind: str) -> tuple[NDArray, NDArray[np.int64]]:
-        """Enrolled images and people; released ones with all fresh releases."""
-        images, codes = self.images[kind]["enrol"], self.people["enrol"].codes
-        if kind != "released" or not self.fresh:
-            return images, codes
-        there = [~is_blank(release) for release in self.fresh]
-        more = [release[seen] for release, seen in zip(self.fresh, there, strict=True)]
-        return (
-            np.concatenate([images, *more]),
-            np.concatenate([codes, *(codes[seen] for seen in there)]),
-        )
+    def gallery(self, kind: str, share: float = 1.0) -> tuple[NDArray, NDArray[np.int64]]:
+        """Enrolled images and people; released ones with all fresh releases.
+
+        A ``share`` below 1 takes so many of everybody's photos, at least one, in all releases.
+        """
+        codes = self.people["enrol"].codes
+        turn = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+        photos = np.flatnonzero(turn < np.maximum(1, np.ceil(share * np.bincount(codes)))[codes])
+        parts = [self.images[kind]["enrol"][photos]]
+        people = [codes[photos]]
+        for release in self.fresh if kind == "released" else ():
+            there = photos[~is_blank(release[photos])]
+            parts.append(release[there])
+            people.append(codes[there])
+        return np.concatenate(parts), np.concatenate(people)
 
 
 def fresh_releases(
@@ -128,9 +136,9 @@ def pairs_to_learn_from(
 
 
 class Attack(NamedTuple):
-    """One attacker's success on clear photos, its scores by split, and what else it measured."""
+    """One attacker's scores for clear probes, its scores by split, and what else it measured."""
 
-    clear: float
+    clear: NDArray[np.float64]
     scores: dict[str, NDArray[np.float64]]
     measures: dict[str, float]
 
@@ -140,14 +148,7 @@ def _attack(entries: list[Any], material: Material) -> list[Attack]:
     learner = getattr(entries[0], "learner", entries[0])
     probe, clear = material.people["probe"], material.images["clear"]
     _learn(learner, material, "clear", on_clear=True)
-    scores = np.asarray(learner.scores(clear["probe"]))
-    expected = (len(probe.codes), len(probe.cells))
-    if scores.shape != expected:
-        raise ValueError(
-            f"The attacker {entries[0].name!r} gave scores of shape {scores.shape}; "
-            f"expected {expected}, one column per person of the gallery in sorted order."
-        )
-    success = rank_1(scores, probe.codes)
+    on_clear = _scores(entries[0].name, learner, clear["probe"], len(probe.cells))
     attacks = {}
     learned = None if hasattr(learner, "fit_pairs") else "clear"
     # Clear galleries first: the learner has just seen one.
@@ -157,11 +158,22 @@ def _attack(entries: list[Any], material: Material) -> list[Attack]:
             _learn(learner, material, learned)
         images = material.images[getattr(entry, "shown", "released")]
         found = {
-            name: np.asarray(learner.scores(images[name]), dtype=np.float64)
+            name: _scores(entry.name, learner, images[name], len(probe.cells))
             for name in ("validation", "probe")
         }
-        attacks[id(entry)] = Attack(success, found, _measures(entry, material))
+        attacks[id(entry)] = Attack(on_clear, found, _measures(entry, material))
     return [attacks[id(entry)] for entry in entries]
+
+
+def _scores(name: str, learner: Any, images: NDArray, n_people: int) -> NDArray[np.float64]:
+    scores = np.asarray(learner.scores(images), dtype=np.float64)
+    if scores.shape != (len(images), n_people) or not np.isfinite(scores).all():
+        raise ValueError(
+            f"The attacker {name!r} gave scores of shape {scores.shape}, of which "
+            f"{int((~np.isfinite(scores)).sum())} are not finite; expected "
+            f"{(len(images), n_people)}, one column per person of the gallery in sorted order."
+        )
+    return scores
 
 
 def _learns_from(attacker: Any) -> str:
@@ -221,18 +233,18 @@ def attack_all(
         for entry, attack in zip(entries, group, strict=True)
     }
     people = material.people
-    best = SANITY_SHARE * max((attack.clear for attack in found.values()), default=0.0)
+    bars = _bars(attackers, [found[id(attacker)] for attacker in attackers], people["probe"], seed)
     outcomes, sound, measures = [], [], {}
-    for attacker in attackers:
+    for attacker, bar in zip(attackers, bars, strict=True):
         attack = found[id(attacker)]
-        bar = getattr(attacker, "times_chance", None)
         outcome = judge_scores(
             attacker.name,
             _role(attacker, material.pairs_of),
             validation=(attack.scores["validation"], people["validation"]),
             probe=(attack.scores["probe"], people["probe"]),
-            clear_accuracy=attack.clear,
-            bar=best if bar is None else bar / len(people["probe"].cells),
+            clear_accuracy=rank_1(attack.clear, people["probe"].codes),
+            bar=bar,
+            shown=getattr(attacker, "shown", "released"),
             log_cells=material.log_cells if _sees_release(attacker) else None,
             seed=seed,
         )
@@ -243,8 +255,28 @@ def attack_all(
         if outcome.valid and getattr(attacker, "shown", "released") != "clear":
             sound.append(attack)
     if len(sound) > 1:
-        outcomes.append(_ensemble(sound, material, best, seed))
+        outcomes.append(_ensemble(sound, material, seed))
     return outcomes, measures
+
+
+def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -> list[float]:
+    """What each has to reach on clear photos: a share of the best one's success, or its own bar.
+
+    Infinite for who does not tell the people of a cell apart on clear photos: then the bar itself,
+    being relative, proves nothing.
+    """
+    exchanged = exchange_people(probe.cells, seed=seed)
+    needed = max(_WORKS, smallest_p_value(probe.cells))
+    own = [getattr(attacker, "times_chance", None) for attacker in attackers]
+    success = [rank_1(attack.clear, probe.codes) for attack in found]
+    best = max((s for s, bar in zip(success, own, strict=True) if bar is None), default=0.0)
+    bars = []
+    for attack, bar in zip(found, own, strict=True):
+        table = table_of_people(attack.clear, probe.codes, len(probe.cells))
+        works = permutation_p_value(table, exchanged) <= needed
+        wanted = SANITY_SHARE * best if bar is None else min(1.0, bar / len(probe.cells))
+        bars.append(wanted if works else np.inf)
+    return bars
 
 
 def _role(attacker: Any, pairs_of: str) -> str:
@@ -261,8 +293,11 @@ def _sees_release(attacker: Any) -> bool:
     return getattr(attacker, "shown", "released") == "released"
 
 
-def _ensemble(found: list[Attack], material: Material, bar: float, seed: int) -> AttackFigures:
-    """All sound attackers together: the sum of their scores, calibrated again."""
+def _ensemble(found: list[Attack], material: Material, seed: int) -> AttackFigures:
+    """All sound attackers together: the sum of their scores, calibrated again.
+
+    On clear photos their standardized scores are added up.
+    """
     people = material.people
     validation = people["validation"]
     calibrations = [
@@ -278,8 +313,11 @@ def _ensemble(found: list[Attack], material: Material, bar: float, seed: int) ->
         "both",
         validation=(together["validation"], validation),
         probe=(together["probe"], people["probe"]),
-        clear_accuracy=max(attack.clear for attack in found),
-        bar=bar,
+        clear_accuracy=rank_1(
+            np.sum([attack.clear / (attack.clear.std() or 1.0) for attack in found], axis=0),
+            people["probe"].codes,
+        ),
+        bar=0.0,
         log_cells=material.log_cells,
         seed=seed,
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 
 def exchange_people(
@@ -72,6 +73,16 @@ def permutation_p_value(table: NDArray, exchanged: NDArray[np.int64]) -> float:
     """
     true = float(np.diagonal(table).mean())
     return _share_at_least(true, _own(table, exchanged))
+
+
+def smallest_p_value(cells: NDArray[np.int64]) -> float:
+    """The lowest p-value that these cells can give: one over the number of exchanges.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (n_people,)
+    """
+    return float(np.exp(-gammaln(np.bincount(cells) + 1).sum()))
 
 
 def max_t_p_value(tables: Sequence[NDArray], exchanged: NDArray[np.int64]) -> float:

@@ -27,7 +27,7 @@ from .risk import rank_1
 #: An attacker is evidence if on clear photos it reaches this share of the best one's success.
 SANITY_SHARE = 0.7
 # Leakage and AUC say the same in two ways; their intervals hold together at 95 % (Bonferroni).
-_BOTH = 0.975
+BOTH = 0.975
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class AttackFigures:
     ----------
     name : str
     learns_from : str
-        "released" (retrained) or "clear" (static).
+        "released" (retrained) or "clear" (static), and in words what else it was given.
     clear_accuracy : float
         Rank-1 of the same attacker in the same role on clear photos.
     valid : bool
@@ -84,8 +84,9 @@ class AttackFigures:
         ``album_null``, seldom the floor.
     people_left : float
         2 to the entropy of the posterior, geometric mean over people.
-    validation_risk : float
-        What attackers are chosen by; probe images had no part in it.
+    validation_risk, validation_auc : float
+        What attackers are chosen by, the second where the first is equal; probe images had no part
+        in them.
     risk_predicted_cell : float
         Rank-1 of an attacker who reads the attributes off the released image; NaN if not tried.
     album_null, album_null_high, album_p_value : float
@@ -99,6 +100,8 @@ class AttackFigures:
     tar_at_fmr_1e2, tar_at_fmr_1e3, eer : float
         Verification against impostors of the same cell, see
         :func:`edials.audit.open_set.verification`.
+    shown : str, default="released"
+        Which probes it was shown: "released", "clear" (its gallery is poisoned) or "choices".
     still_learning : bool or None
         Whether more images made it stronger; None if that was not tried.
     per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
@@ -132,6 +135,7 @@ class AttackFigures:
     album_risk: float
     people_left: float
     validation_risk: float
+    validation_auc: float
     per_person: NDArray[np.float64] = field(repr=False, compare=False)
     risk_predicted_cell: float
     album_null: float
@@ -148,6 +152,7 @@ class AttackFigures:
     per_person_auc: NDArray[np.float64] = field(repr=False, compare=False)
     person_scores: NDArray[np.float64] = field(repr=False, compare=False)
     det: NDArray[np.float64] = field(repr=False, compare=False)
+    shown: str = "released"
     still_learning: bool | None = None
 
 
@@ -159,6 +164,7 @@ def judge_scores(
     probe: tuple[NDArray, People],
     clear_accuracy: float,
     bar: float,
+    shown: str = "released",
     log_cells: NDArray | None = None,
     seed: int = 0,
 ) -> AttackFigures:
@@ -171,6 +177,7 @@ def judge_scores(
     clear_accuracy : float
     bar : float
         Clear accuracy that it needs to be evidence.
+    shown : str, default="released"
     log_cells : ndarray of shape (n_probe_samples, n_cells), optional
         Log-probability of every cell, read off the probe images.
     seed : int, default=0
@@ -186,16 +193,17 @@ def judge_scores(
     bits = by_person(in_cell_bits(log_q, codes, cells), codes)
     # Without a believed temperature the raw order is all there is to look at.
     ordered = calibration.ordered(scores)
-    auc_people = _auc_by_person(in_cell_auc(ordered, codes, cells), codes, people.cell_sizes)
+    auc_people = by_person(in_cell_auc(ordered, codes, cells), codes)
     present = np.unique(codes)
     table = table_of_people(ordered, codes, len(cells))[np.ix_(present, present)]
     exchanged = exchange_people(cells[present], seed=seed)
     named = table_of_people(successes(log_q), codes, len(cells))[np.ix_(present, present)]
     open_set, det = verification(ordered, codes, cells)
-    risk_low, risk_high = interval(success, seed=seed)
-    excess_low, excess_high = interval(success - floor, seed=seed)
-    leakage_low, leakage_high = interval(bits, level=_BOTH, seed=seed)
-    auc_low, auc_high = interval(auc_people, level=_BOTH, seed=seed)
+    most = float(np.log2(np.bincount(cells).max()))
+    risk_low, risk_high = interval(success, seed=seed, bounds=(0, 1))
+    excess_low, excess_high = interval(success - floor, seed=seed, bounds=(-1, 1))
+    leakage_low, leakage_high = interval(bits, level=BOTH, seed=seed, bounds=(-np.inf, most))
+    auc_low, auc_high = interval(auc_people, level=BOTH, seed=seed, bounds=(0, 1))
     return AttackFigures(
         name=name,
         learns_from=learns_from,
@@ -203,8 +211,8 @@ def judge_scores(
         valid=clear_accuracy >= bar,
         alone=rank_1(scores, codes),
         risk=float(success.mean()),
-        ci_low=max(0.0, risk_low),
-        ci_high=min(1.0, risk_high),
+        ci_low=risk_low,
+        ci_high=risk_high,
         rank_5=float(by_person(within_rank(log_q, codes, 5), codes).mean()),
         in_cell_excess=float((success - floor).mean()),
         excess_low=excess_low,
@@ -218,6 +226,10 @@ def judge_scores(
         p_value=permutation_p_value(table, exchanged),
         people_left=_people_left(log_q, codes),
         validation_risk=_known_cell_risk(calibration, *validation),
+        validation_auc=_mean(
+            in_cell_auc(calibration.ordered(validation[0]), validation[1].codes, cells)
+        ),
+        shown=shown,
         risk_predicted_cell=_predicted_cell_risk(ready, log_cells, people),
         per_person=success,
         per_person_bits=bits,
@@ -232,13 +244,6 @@ def judge_scores(
         **worst_person(named, cells[present], exchanged),
         **open_set,
     )
-
-
-def _auc_by_person(
-    auc: NDArray, codes: NDArray[np.int64], cell_sizes: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Means within every person, NaN for those alone in their cell."""
-    return by_person(np.where(cell_sizes > 1, auc, np.nan), codes)
 
 
 def _mean(values: NDArray) -> float:

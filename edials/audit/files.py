@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import kruskal
+from scipy.stats import fisher_exact, kruskal
 
 # What Pillow says of every file of a kind, and what tells nothing.
 _HARMLESS = {
@@ -102,16 +102,13 @@ def _named(
         path.relative_to(root).with_suffix("").as_posix() if root is not None else path.stem
         for path in paths
     ]
-    says = np.array([[_contains(name, str(label)) for label in labels] for name in names])
-    own = int(says[np.arange(len(names)), codes].sum())
-    if not own:
-        return []
-    # Short labels such as numbers are in many names by accident.
-    generator = np.random.default_rng(seed)
-    reached = sum(
-        says[np.arange(len(names)), generator.permutation(codes)].sum() >= own for _ in range(999)
-    )
-    if (1 + reached) / 1000 > _SURE:
+    wanted = [str(label) for label in labels]
+    own = sum(_contains(name, wanted[code]) for name, code in zip(names, codes, strict=True))
+    # Short labels such as numbers are in many names by accident: as many as if they were dealt.
+    dealt = np.random.default_rng(seed).permutation(codes)
+    other = sum(_contains(name, wanted[code]) for name, code in zip(names, dealt, strict=True))
+    table = [[own, len(names) - own], [other, len(names) - other]]
+    if not own or fisher_exact(table, alternative="greater").pvalue > _SURE:
         return []
     equal = " (names equal to the originals' are not counted: folders are paired by name)"
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,8 +68,9 @@ def size_of_both(
 ) -> int:
     """Side of the squares that all pictures are cropped and resized to.
 
-    That is the shorter side of the smallest released picture, at most 128, down to a multiple of
-    16. Pictures that are not square lose the same margins on both sides.
+    That is the commonest shorter side of the released pictures, at most 128, down to a multiple of
+    16: a few small ones must not make attackers blind to the others. Pictures that are not square
+    lose the same margins on both sides.
 
     Parameters
     ----------
@@ -82,12 +84,13 @@ def size_of_both(
     UnreadableImageError
         If a file is no picture.
     """
-    shortest, crooked = _LARGEST, []
+    sides: Counter[int] = Counter()
+    crooked = []
     for before, after in zip(originals, released, strict=True):
         if after is None:
             continue
         width, height = picture_size(after)
-        shortest = min(shortest, width, height)
+        sides[min(width, height)] += 1
         if width != height:
             own_width, own_height = picture_size(before)
             proportions = width / height * own_height / own_width
@@ -98,9 +101,11 @@ def size_of_both(
             f"{len(crooked)} released pictures are neither square nor of their original's "
             f"proportions: {some(crooked[:3])}. Crop or resize both sides alike first."
         )
-    if shortest < SIZE_MULTIPLE:
+    # The larger of two that are as common; nothing released is any size.
+    common = max(sides, key=lambda side: (sides[side], side), default=_LARGEST)
+    if common < SIZE_MULTIPLE:
         raise InvalidImageError(
-            f"The smallest released picture has a side of {shortest} pixels; expected at least "
+            f"Most released pictures have a side of {common} pixels; expected at least "
             f"{SIZE_MULTIPLE}."
         )
-    return shortest - shortest % SIZE_MULTIPLE
+    return min(common, _LARGEST) // SIZE_MULTIPLE * SIZE_MULTIPLE

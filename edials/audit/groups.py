@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .calibration import interval
+from .risk import cells_of_people
 
 #: Fewer people than this are too few to say anything of their group.
 SMALL_GROUP = 10
@@ -76,13 +77,9 @@ def people_table(
     table = pd.DataFrame({"cell": cells})
     if attributes is None:
         return table
-    text = attributes.astype(str)
-    joined = text.agg("\x1f".join, axis=1)
-    first = [
-        rows.index[rows == rows.mode().iloc[0]][0]
-        for rows in (joined[people == code] for code in range(len(cells)))
-    ]
-    return pd.concat([table, text.loc[first].reset_index(drop=True)], axis=1)
+    names = cells_of_people(people, attributes)
+    own = [names[people == code][0].split("\x1f") for code in range(len(cells))]
+    return pd.concat([table, pd.DataFrame(own, columns=attributes.columns)], axis=1)
 
 
 def group_table(
@@ -107,13 +104,14 @@ def group_table(
         ``in_cell_excess``, ``low``, ``high`` and ``note``: "too small" below ten people, without
         figures, which would be those of a few. Highest excess first.
     """
-    cells = people["cell"].to_numpy()
+    cells = people.iloc[:, 0].to_numpy()
     size = np.bincount(cells)[cells]
     excess = success - 1 / size
     rows = []
-    for attribute in people.columns[1:]:
-        for group in sorted(people[attribute].unique()):
-            inside = (people[attribute] == group).to_numpy()
+    for place, attribute in enumerate(people.columns[1:], start=1):
+        column = people.iloc[:, place]  # an attribute may be called "cell", too
+        for group in sorted(column.unique()):
+            inside = (column == group).to_numpy()
             own = excess[inside & (size > 1)]
             small = len(own) < SMALL_GROUP
             low, high = (np.nan, np.nan) if small else interval(own, seed=seed)

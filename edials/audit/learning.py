@@ -10,28 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from .attackers import LatentAttacker
 from .calibration import interval
 from .campaign import Material
-from .figures import AttackFigures, judge_scores
+from .figures import BOTH, AttackFigures, judge_scores
 
 #: Shares of everybody's enrol images that an attacker learns from.
 SHARES = (0.25, 0.5, 1.0)
-# Two looks, by leakage and by AUC, hold together at 95 % (Bonferroni).
-_BOTH = 0.975
 
 
 def is_cheap(attacker: Any) -> bool:
     """Whether training an attacker twice more costs little: it says so, or is linear."""
     return bool(getattr(attacker, "cheap", isinstance(attacker, LatentAttacker)))
-
-
-def share_of_gallery(people: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Rows of the first ``share`` of everybody's images, at least one of each."""
-    turn = pd.Series(people).groupby(people).cumcount().to_numpy()
-    return np.flatnonzero(turn < np.maximum(1, np.ceil(share * np.bincount(people)))[people])
 
 
 def learning_curve(
@@ -50,7 +41,7 @@ def learning_curve(
     outcomes : sequence of AttackFigures
         What they and others found with the whole gallery; matched by name.
     material : Material
-        What they were given; fresh releases come after the first ones.
+        What they were given; a share of the photos is taken in all releases.
     seed : int
     n_jobs : as joblib takes it
 
@@ -76,7 +67,7 @@ def learning_curve(
     curves = Parallel(n_jobs=n_jobs)(
         delayed(_with_less)(attacker, found[attacker.name], material, seed) for attacker in tried
     )
-    rows, verdicts, codes = [], {}, material.gallery("released")[1]
+    rows, verdicts = [], {}
     for curve in curves:
         name = curve[-1].name
         verdicts[name] = _still_learning(curve[-2], curve[-1], seed)
@@ -85,7 +76,7 @@ def learning_curve(
                 {
                     "name": name,
                     "share": share,
-                    "n_images": len(share_of_gallery(codes, share)),
+                    "n_images": len(material.gallery("released", share)[1]),
                     "leakage_bits": outcome.leakage_bits,
                     "in_cell_auc": outcome.in_cell_auc,
                     "still_learning": verdicts[name],
@@ -101,10 +92,8 @@ def _with_less(
     attacker: Any, whole: AttackFigures, material: Material, seed: int
 ) -> list[AttackFigures]:
     attacker, curve = copy.copy(attacker), []
-    images, codes = material.gallery("released")
     for share in SHARES[:-1]:
-        rows = share_of_gallery(codes, share)
-        attacker.fit(images[rows], codes[rows])
+        attacker.fit(*material.gallery("released", share))
         shown = material.images["released"]
         validation, probe = (
             (np.asarray(attacker.scores(shown[name]), np.float64), material.people[name])
@@ -126,7 +115,7 @@ def _with_less(
 
 def _still_learning(half: AttackFigures, whole: AttackFigures, seed: int) -> bool:
     return any(
-        interval(more - less, level=_BOTH, seed=seed)[0] > 0
+        interval(more - less, level=BOTH, seed=seed)[0] > 0
         for more, less in (
             (whole.per_person_bits, half.per_person_bits),
             (whole.per_person_auc, half.per_person_auc),

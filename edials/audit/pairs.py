@@ -31,6 +31,8 @@ class Pairs(NamedTuple):
         their names.
     root : Path or None
         The released folder: what lies above it is not part of the release.
+    findings : list of str
+        What is odd about them, in sentences.
     """
 
     before: NDArray[np.uint8]
@@ -39,6 +41,11 @@ class Pairs(NamedTuple):
     files: list[Path | None] | None
     origins: list[Path | None] | None
     root: Path | None
+    findings: list[str]
+
+
+# Levels of 255 by which images of one colour may differ and count as withheld.
+_ONE_COLOUR = 4
 
 
 def read_pairs(original: Any, anonymized: Any, size: int | None = None) -> Pairs:
@@ -76,8 +83,30 @@ def read_pairs(original: Any, anonymized: Any, size: int | None = None) -> Pairs
         )
     if absent.any():
         raise InvalidImageError(f"{int(absent.sum())} originals are missing; expected all.")
-    origins = _files(original) if root is None else None
-    return Pairs(before, after, missing | is_blank(after), _files(anonymized), origins, root)
+    files, origins = _files(anonymized), _files(original)
+    if root is None and files and origins:
+        root = _paired_by_name(files, origins)
+    blank, findings = is_blank(after), []
+    if blank.any() and np.ptp(after[blank].astype(int), axis=0).max() > _ONE_COLOUR:
+        # What was withheld looks alike; blanks that differ can say whose they are.
+        findings = [f"{int(blank.sum())} released images are of one colour each, but not the same"]
+        blank[:] = False
+    origins = None if root is not None else origins
+    return Pairs(before, after, missing | blank, files, origins, root, findings)
+
+
+def _paired_by_name(files: list[Path | None], origins: list[Path | None]) -> Path | None:
+    """The released folder, if names below the two folders are the same but for their endings."""
+    pairs = [(f, o) for f, o in zip(files, origins, strict=True) if f is not None and o is not None]
+    if not pairs:
+        return None
+    sides = zip(*pairs, strict=True)
+    roots = [Path(os.path.commonpath([path.parent for path in side])) for side in sides]
+    same = all(
+        f.relative_to(roots[0]).with_suffix("") == o.relative_to(roots[1]).with_suffix("")
+        for f, o in pairs
+    )
+    return roots[0] if same and roots[0] != roots[1] else None
 
 
 def _files(side: Any) -> list[Path | None] | None:

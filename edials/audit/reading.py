@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from .figures import AttackFigures
     from .report import AuditReport
 
+#: Withholding that goes by people is said to tell below this p-value.
+WITHHOLDING_TELLS = 0.01
 # What a report can lack: words in an attacker's name that show it was tried, and what it is.
 _KINDS_OF_ATTACK = (
     (("surrounding",), "what hair, clothes and background give away"),
@@ -63,11 +65,13 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
                 "The leak is small: the intervals contain zero, but people exchanged among those "
                 "with the same attributes fit the release worse than the true ones do."
             )
+    elif not report.testable:
+        headline = "No evidence: too few people share their attributes to find anything."
     else:
         headline = "No attacker tried here did better than the kept attributes allow."
         said.append(
-            f"This is no proof that none could: with so few people and images, a leakage below "
-            f"{max(worst.leakage_high, 0.01):.2f} bit per image cannot be told from none."
+            f"This is no proof that none could: the in-cell AUC, 0.5 if nothing is left, lies "
+            f"between {worst.auc_low:.2f} and {worst.auc_high:.2f}."
         )
     if worst is not None:
         said.insert(0, _what_was_tried(report, worst))
@@ -88,7 +92,13 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
     broken = [outcome.name for outcome in report.outcomes if not outcome.valid]
     if broken:
         said.append(f"BROKEN, not evidence and not counted: {', '.join(broken)}.")
+    if report.withheld_p_value < WITHHOLDING_TELLS:
+        said.append(
+            f"WITHHOLDING TELLS: which images were withheld goes by people, beyond their "
+            f"attributes (p = {report.withheld_p_value:.3f})."
+        )
     alarm = bool(report.copies) or worst is None or report.leak_found or report.floor >= 0.5
+    alarm |= not report.testable or report.withheld_p_value < WITHHOLDING_TELLS
     return headline, alarm, said
 
 
@@ -148,7 +158,9 @@ def meaning(report: AuditReport) -> list[tuple[str, str]]:
         link = (
             f"The released image nearest to another one, among people with the same attributes, "
             f"shows the same person in {linkage['linked']:.1%}; by chance it would in "
-            f"{linkage['null']:.1%}. Telling whether two such images show one person fails in "
+            f"{linkage['null']:.1%}, and among clear photos in "
+            f"{linkage['linked_clear']:.1%}. Telling whether two such images show one person "
+            f"fails in "
             f"{linkage['eer']:.1%} (equal error rate; 50 % is guessing)."
         )
     else:

@@ -12,14 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .comparison import compare_figures
+from .exchange import smallest_p_value
 from .figures import AttackFigures
 from .groups import SMALL_GROUP, group_table
 from .officer_page import officer_page
+from .reading import WITHHOLDING_TELLS
 
 #: Grows when a field of ``to_json`` changes its meaning.
 SCHEMA_VERSION = 1
 
-_SURE = 0.01  # of withholding that goes by people
 # A leak is said to be found below this: one in twenty audits of nothing says so, too.
 _FOUND = 0.05
 
@@ -43,7 +44,7 @@ class AuditReport:
     copies : int
         Released images that are nearly their original.
     linkage : dict
-        See :func:`edials.audit.linkage.nearest_neighbour_linkage`.
+        See :func:`edials.audit.linkage.link_release`.
     utility : DataFrame
         See :func:`edials.audit.utility.person_disjoint_utility`; empty without attributes.
     retention : dict
@@ -66,7 +67,7 @@ class AuditReport:
         See :func:`edials.audit.utility.f1_by_class` and :func:`~edials.audit.utility.f1_by_group`;
         empty without attributes.
     people : DataFrame, optional
-        Cell and kept attributes of everybody, without names.
+        Cell (first column) and kept attributes of everybody, without names.
     p_value_any : float, default=nan
         Whether any sound attacker beats people exchanged inside their cells: the largest of all,
         by a max-T permutation test.
@@ -106,9 +107,17 @@ class AuditReport:
 
     @property
     def worst(self) -> AttackFigures | None:
-        """The sound attacker that did best on validation images; None if all are broken."""
-        sound = [outcome for outcome in self.outcomes if outcome.valid]
-        return max(sound, key=lambda outcome: outcome.validation_risk, default=None)
+        """The sound attacker that did best on validation images; None if all are broken.
+
+        Those with a poisoned gallery are not among them: they are shown photos, not the release.
+        """
+        sound = [outcome for outcome in self.outcomes if outcome.valid and outcome.shown != "clear"]
+        return max(sound, key=lambda o: (o.validation_risk, o.validation_auc), default=None)
+
+    @property
+    def testable(self) -> bool:
+        """Whether enough people share their attributes for ``p_value_any`` to get below 0.05."""
+        return smallest_p_value(self.people.iloc[:, 0].to_numpy()) < _FOUND
 
     @property
     def coverage(self) -> float:
@@ -128,9 +137,13 @@ class AuditReport:
     def leak_found(self) -> bool:
         """The verdict: more than the attributes is left, ``p_value_any`` being below 0.05.
 
-        False is no proof that nothing is left, only that these attackers found nothing.
+        Where too few people share their attributes for that, the intervals of the worst attacker
+        decide. False is no proof that nothing is left, only that these attackers found nothing.
         """
-        return bool(self.p_value_any < _FOUND)
+        worst = self.worst
+        if self.testable or worst is None:
+            return bool(self.p_value_any < _FOUND)
+        return worst.leakage_low > 0 or worst.excess_low > 0
 
     @property
     def groups(self) -> pd.DataFrame:
@@ -185,7 +198,7 @@ class AuditReport:
         """Say the result in about ten lines of plain text."""
         lines = [
             f"{self.n_people} people, {self.n_images} images, {self.coverage:.1%} released; "
-            f"kept: {', '.join(self.kept_attributes) or 'nothing'}",
+            f"kept: {', '.join(self.kept_attributes) or 'NOTHING: the floor is one in the people'}",
             f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
             f"{self.alone:.0%} of the people are alone in their cell; the smallest has "
             f"{self.smallest_cell}"
@@ -203,8 +216,7 @@ class AuditReport:
                 f"{worst.leakage_high:.3f}], in-cell AUC {worst.in_cell_auc:.3f}, p = "
                 f"{worst.p_value:.3f}; album risk {worst.album_risk:.1%} (chance "
                 f"{worst.album_null:.1%})",
-                f"all attackers together: p = {self.p_value_any:.3f}, "
-                + ("more than the attributes is left" if self.leak_found else "nothing found"),
+                f"all attackers together: p = {self.p_value_any:.3f}, {self._found()}",
             ]
         learning = [outcome.name for outcome in self.outcomes if outcome.still_learning]
         if learning:
@@ -215,7 +227,7 @@ class AuditReport:
         if self.copies:
             lines.append(f"FAILED OPEN: {self.copies} released images are nearly their originals")
         lines += [f"FILES TELL: {finding}" for finding in self.findings]
-        if self.withheld_p_value < _SURE:
+        if self.withheld_p_value < WITHHOLDING_TELLS:
             lines.append(
                 f"WITHHOLDING TELLS: it goes by people, beyond the attributes "
                 f"(p = {self.withheld_p_value:.3f})"
@@ -223,12 +235,20 @@ class AuditReport:
         lines += self._measured()
         lines.append(
             f"linked inside the release {self.linkage['linked']:.1%} "
-            f"(null {self.linkage['null']:.1%}); SSIM {self.retention['ssim']:.2f}"
+            f"(null {self.linkage['null']:.1%}, clear photos "
+            f"{self.linkage['linked_clear']:.1%}); SSIM {self.retention['ssim']:.2f}"
         )
         for name, row in self.utility.iterrows():
             said = ", ".join(f"{kind} {value:.1%}" for kind, value in row.dropna().items())
             lines.append(f"macro-F1 {name}: {said}")
         return "\n".join(lines)
+
+    def _found(self) -> str:
+        if self.leak_found:
+            return "more than the attributes is left"
+        if self.testable:
+            return "nothing found"
+        return "TOO FEW people share their attributes to find anything"
 
     def _measured(self) -> list[str]:
         lines = []
@@ -269,6 +289,7 @@ class AuditReport:
             "in_cell_auc": None if worst is None else worst.in_cell_auc,
             "p_value_any": self.p_value_any,
             "leak_found": self.leak_found,
+            "testable": self.testable,
             "floor_predicted_cell": self.floor_predicted_cell,
             "copies_of_originals": self.copies,
             "linkage": self.linkage,

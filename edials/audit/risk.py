@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
@@ -29,6 +30,15 @@ def cross_validated_risk(attacker: Any, images: NDArray, people: NDArray[np.int6
     """Rank-1 risk of an attacker who learns one half of the images and is shown the other.
 
     Every person's images are dealt in turn to two halves, and each half is the gallery once.
+    Parameters as for :func:`cross_validated_excess`.
+    """
+    return float(_cross_validated(attacker, images, people, np.zeros(len(people), int))[0].mean())
+
+
+def cross_validated_excess(
+    attacker: Any, images: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+) -> float:
+    """Mean over people of that attacker's success inside the true cell, less 1 / people in it.
 
     Parameters
     ----------
@@ -36,7 +46,17 @@ def cross_validated_risk(attacker: Any, images: NDArray, people: NDArray[np.int6
     images : ndarray of shape (n_samples, height, width, 3)
     people : ndarray of shape (n_samples,)
         Person codes; -1 (unknown) and people with one image are left out.
+    cells : ndarray of shape (n_samples,)
+        Cell of each image's person, see :func:`cells_of_people`.
     """
+    success, floor = _cross_validated(attacker, images, people, cells)
+    return float((success - floor).mean())
+
+
+def _cross_validated(
+    attacker: Any, images: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Everybody's success inside their cell, and what guessing there gives."""
     order = np.argsort(people, kind="stable")
     turn = np.empty(len(people), dtype=np.int64)
     starts = np.searchsorted(people[order], people[order])
@@ -49,13 +69,40 @@ def cross_validated_risk(attacker: Any, images: NDArray, people: NDArray[np.int6
         )
     known &= np.bincount(people[known], minlength=people.max() + 1)[people] >= 2
     rows, codes = np.flatnonzero(known), np.unique(people[known], return_inverse=True)[1]
+    own = cells[rows][np.unique(codes, return_index=True)[1]]
     hits = np.zeros(len(rows))
     for half in (0, 1):
         gallery = turn[rows] % 2 == half
         attacker.fit(images[rows[gallery]], codes[gallery])
-        named = attacker.scores(images[rows[~gallery]]).argmax(axis=1)
+        scores = np.asarray(attacker.scores(images[rows[~gallery]]), dtype=np.float64)
+        inside = own[codes[~gallery]][:, None] == own
+        named = np.where(inside, scores, -np.inf).argmax(axis=1)
         hits[~gallery] = named == codes[~gallery]
-    return float((np.bincount(codes, hits) / np.bincount(codes)).mean())
+    sizes = np.unique(own, return_inverse=True, return_counts=True)
+    return np.bincount(codes, hits) / np.bincount(codes), 1 / sizes[2][sizes[1]]
+
+
+def cells_of_people(people: NDArray[np.int64], attributes: pd.DataFrame | None) -> NDArray:
+    """Name of the attribute cell of every image's person: that of most of their images.
+
+    Parameters
+    ----------
+    people : ndarray of shape (n_samples,)
+        Person codes; an image of nobody known (-1) has its own cell.
+    attributes : DataFrame of shape (n_samples, n_attributes), optional
+        None is one cell. A missing label counts as one of its own.
+
+    Returns
+    -------
+    ndarray of str objects, shape (n_samples,)
+    """
+    if attributes is None:
+        return np.full(len(people), "", dtype=object)
+    text = attributes.astype(str).agg("\x1f".join, axis=1).to_numpy(dtype=object)
+    names = text.copy()
+    for person in np.unique(people[people >= 0]):
+        names[people == person] = pd.Series(text[people == person]).mode().iloc[0]
+    return names
 
 
 def attribute_floor(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..recognizer import IdentityClassifier
@@ -33,7 +34,7 @@ def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
     ValueError
         If a name is none of ours.
     """
-    encode = None if anonymizer is None else anonymizer.autoencoder_
+    encode = getattr(anonymizer, "autoencoder_", None)
     pixels, latents = PixelAttacker(), LatentAttacker(encode)
     linear: list[Any] = [pixels, ContextAttacker(), PairAttacker(encode), PoisonAttacker(pixels)]
     if encode is not None:
@@ -59,6 +60,11 @@ def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
         if attackers not in named:
             raise ValueError(f"attackers={attackers!r}; expected one of {sorted(named)}.")
         return named[attackers]
+    if not isinstance(attackers, Iterable) or not list(attackers):
+        raise ValueError(
+            f"attackers={attackers!r}; expected one of {sorted(named)}, or a list of names and "
+            f"objects with at least one of them."
+        )
     known = {attacker.name: attacker for attacker in thorough}
     unknown = [a for a in attackers if isinstance(a, str) and a not in known]
     if unknown:

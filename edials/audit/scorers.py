@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from .._validation import check_attributes, check_images, encode_labels, to_uint8
+from ..certification import is_blank
 from ..exceptions import InvalidLabelsError
 from .attackers import PixelAttacker
-from .risk import attribute_floor, cross_validated_risk
+from .risk import cells_of_people, cross_validated_excess, cross_validated_risk
 from .utility import LinearJudge, person_disjoint_utility
 
 
@@ -33,15 +34,23 @@ def reidentification_risk(
     InvalidLabelsError
         If nobody has two images.
     """
+    images, people = _released(anonymized, identity)
+    return cross_validated_risk(attacker or PixelAttacker(), images, people)
+
+
+def _released(anonymized: ArrayLike, identity: ArrayLike) -> tuple[NDArray, NDArray[np.int64]]:
+    """Images, and who is on them; nobody where one was withheld: a blank shows nobody."""
     images = to_uint8(check_images(anonymized)[0])
-    people = encode_labels(identity, name="identity", n_samples=len(images))
-    return cross_validated_risk(attacker or PixelAttacker(), images, people.codes)
+    people = encode_labels(identity, name="identity", n_samples=len(images)).codes
+    return images, np.where(is_blank(images), -1, people)
 
 
 def excess_risk(
     anonymized: ArrayLike, identity: ArrayLike, attributes: Any = None, *, attacker: Any = None
 ) -> float:
-    """Rank-1 risk less the attribute floor, which no method that keeps the attributes can avoid.
+    """Rank-1 success of who knows the kept attributes as well, above what these alone give.
+
+    Inside the true cell, less 1 / people in it, mean over people.
 
     Parameters
     ----------
@@ -51,13 +60,9 @@ def excess_risk(
         The kept ones; None is one cell.
     attacker : see :mod:`edials.audit.attackers`, optional
     """
-    risk = reidentification_risk(anonymized, identity, attacker=attacker)
-    people = encode_labels(identity, name="identity").codes
-    table = check_attributes(attributes, len(people))
-    cells: Any = np.zeros(len(people), dtype=np.int64)
-    if table is not None:
-        cells = table.astype(str).groupby(list(table.columns)).ngroup().to_numpy()
-    return risk - attribute_floor(people, cells)
+    images, people = _released(anonymized, identity)
+    cells = cells_of_people(people, check_attributes(attributes, len(people)))
+    return cross_validated_excess(attacker or PixelAttacker(), images, people, cells)
 
 
 def utility_retention(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 
 from .._validation import check_images, to_rows
+from .groups import SMALL_GROUP
 
 _FOLDS = 3
 _GROUPS = 12  # values of an attribute that still make groups
@@ -67,11 +70,19 @@ class LinearJudge(BaseEstimator):
         for name in attributes.columns:
             known = attributes[name].notna().to_numpy()
             count = max(1, min(self.n_components, int(known.sum()) // 3))
+            labels = attributes[name][known].astype(str)
+            if labels.nunique() < 2:  # nothing to tell apart, or nothing known
+                model: Any = DummyClassifier(strategy="most_frequent")
+                self.models_[name] = model.fit([[0]], labels.unique()[:1] if len(labels) else [""])
+                continue
             model = make_pipeline(
                 PCA(count, svd_solver="randomized", whiten=True, random_state=0),
                 LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
             )
-            self.models_[name] = model.fit(rows[known], attributes[name][known].astype(str))
+            with warnings.catch_warnings():
+                # A class of one image adds a mean and no covariance, which is right here.
+                warnings.filterwarnings("ignore", "Only one sample available")
+                self.models_[name] = model.fit(rows[known], labels)
         return self
 
     def predict_table(self, images: NDArray) -> pd.DataFrame:
@@ -105,9 +116,20 @@ def person_disjoint_utility(
 
 
 def what_judges_say(
-    kinds: dict[str, NDArray], attributes: pd.DataFrame, people: NDArray[np.int64], judge: Any
+    kinds: dict[str, NDArray],
+    attributes: pd.DataFrame,
+    people: NDArray[np.int64],
+    judge: Any,
+    withheld: NDArray[np.bool_] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Predicted labels behind :func:`person_disjoint_utility`, whose parameters these are.
+    """Predicted labels behind :func:`person_disjoint_utility`, whose parameters the first four are.
+
+    Parameters
+    ----------
+    kinds, attributes, people, judge
+    withheld : ndarray of bool, shape (n_samples,), optional
+        Where nothing was released: what a judge says there is "withheld", and no judge is trained
+        on it.
 
     Returns
     -------
@@ -120,7 +142,9 @@ def what_judges_say(
     if hasattr(judge, "module_") or not hasattr(judge, "fit"):
         tables |= {kind: judge.predict_table(images) for kind, images in kinds.items()}
     else:
-        tables |= _cross_judged(kinds, attributes, people, judge)
+        tables |= _cross_judged(kinds, attributes, people, judge, withheld)
+    if withheld is not None:
+        tables["released"].loc[withheld] = "withheld"
     return tables
 
 
@@ -210,7 +234,7 @@ def f1_by_group(
     return pd.DataFrame(rows)
 
 
-def group_gaps(groups: pd.DataFrame, *, smallest: int = 10) -> pd.DataFrame:
+def group_gaps(groups: pd.DataFrame, *, smallest: int = SMALL_GROUP) -> pd.DataFrame:
     """Largest less smallest macro-F1 between the groups of :func:`f1_by_group`.
 
     Parameters
@@ -235,7 +259,11 @@ def group_gaps(groups: pd.DataFrame, *, smallest: int = 10) -> pd.DataFrame:
 
 
 def _cross_judged(
-    kinds: dict[str, NDArray], attributes: pd.DataFrame, people: NDArray[np.int64], judge: Any
+    kinds: dict[str, NDArray],
+    attributes: pd.DataFrame,
+    people: NDArray[np.int64],
+    judge: Any,
+    withheld: NDArray[np.bool_] | None,
 ) -> dict[str, pd.DataFrame]:
     empty = pd.DataFrame(index=attributes.index, columns=attributes.columns, dtype=object)
     tables = {kind: empty.copy() for kind in (*kinds, "trained on released")}
@@ -246,7 +274,9 @@ def _cross_judged(
         ours = clone(judge).fit(clear[learned], labels)
         for kind, images in kinds.items():
             tables[kind].iloc[asked] = ours.predict_table(images[asked]).to_numpy(dtype=object)
-        theirs = clone(judge).fit(kinds["released"][learned], labels)
+        there = learned if withheld is None else learned[~withheld[learned]]
+        labels = attributes.iloc[there].reset_index(drop=True)
+        theirs = clone(judge).fit(kinds["released"][there], labels)
         told = theirs.predict_table(clear[asked]).to_numpy(dtype=object)
         tables["trained on released"].iloc[asked] = told
     return tables

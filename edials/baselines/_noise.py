@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._random import keyed_normal, new_secret
+from .._random import KeyedMixin, keyed_normal, new_secret
 from ._filters import FaceAnonymizer, blur, cell_means, fault, spread, to_levels
 
 
-class _KeyedAnonymizer(FaceAnonymizer):
+class _KeyedAnonymizer(KeyedMixin, FaceAnonymizer):
     """Draws by a keyed hash of the pixels; the key is made in fit."""
 
     random_state: Any
