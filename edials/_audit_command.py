@@ -26,7 +26,13 @@ _LEFT_OUT = Path()  # stands for an original that was not part of the release
 
 def add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options to the parser."""
-    parser = commands.add_parser("audit", help="judge what any anonymizer left of who it is")
+    parser = commands.add_parser(
+        "audit",
+        help="judge what any anonymizer left of who it is",
+        description="Attack released pictures as somebody would who knows the method, and write "
+        "what was found beside what the kept attributes alone give away. At least three released "
+        "pictures each of two people; without --labels nothing counts as kept.",
+    )
     parser.add_argument("originals", type=Path, help="a folder with one folder per person")
     parser.add_argument(
         "released",
@@ -68,7 +74,7 @@ def add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--size",
         type=int,
         help="pictures are cropped to a centred square and resized to this many pixels, a multiple "
-        "of 16 (default: that of the model, or of the smallest released picture, at most 128)",
+        "of 16 (default: that of the model, or the commonest of the released ones, at most 128)",
     )
     parser.add_argument("--device", default="auto", help="where torch computes (default: auto)")
     parser.set_defaults(run=run_audit)

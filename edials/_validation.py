@@ -19,7 +19,6 @@ from .exceptions import InvalidImageError, InvalidLabelsError
 
 #: Networks halve the picture four times, so both sides must be a multiple of this.
 SIZE_MULTIPLE = 16
-_KINDS_SHOWN = 5
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edials {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    demo = commands.add_parser("demo", help="fit, anonymize and attack made-up faces")
-    demo.add_argument("--out", type=Path, default=Path("edials-demo"), metavar="DIR")
-    demo.add_argument("--seed", type=int, default=0)
+    demo = commands.add_parser(
+        "demo",
+        help="fit, anonymize and attack made-up faces",
+        description="Make faces, fit, anonymize held-out ones, attack them, and write a table, a "
+        "page and a sheet of pictures: a few minutes on two cores.",
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path("edials-demo"), metavar="DIR", help="default: edials-demo"
+    )
+    demo.add_argument("--seed", type=int, default=0, help="default: 0")
     demo.set_defaults(run=_demo)
 
-    fit = commands.add_parser("fit", help="fit a model on labelled faces")
+    fit = commands.add_parser(
+        "fit",
+        help="fit a model on labelled faces",
+        description="Learn from labelled faces what gives people away, and write a model that "
+        "anonymizes pictures of anybody. At least two people with two pictures each.",
+    )
     fit.add_argument("faces", type=Path, help="a folder with one folder per person")
     fit.add_argument(
         "--labels",
@@ -91,7 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, help="leave it out for a release: it tells the draws")
     fit.set_defaults(run=_fit)
 
-    anonymize = commands.add_parser("anonymize", help="anonymize a folder of faces")
+    anonymize = commands.add_parser(
+        "anonymize",
+        help="anonymize a folder of faces",
+        description="Write what may be released of every picture, under random names and without "
+        "metadata; what cannot be certified is left out and listed in the manifest.",
+    )
     anonymize.add_argument(
         "faces", type=Path, help="a folder of pictures, searched to the bottom; none is named"
     )

@@ -38,11 +38,16 @@ def test_imports_run_one_way():
     folder = Path(edials.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     assert files <= set(ROOMS), "a new room needs its place in the order"
-    for room in files:
-        for node in ast.walk(ast.parse((folder / f"{room}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+    for path in folder.rglob("*.py"):
+        inside = path.relative_to(folder).parts
+        if inside == ("__init__.py",):
+            continue
+        room = Path(inside[0]).stem
+        for node in ast.walk(ast.parse(path.read_text())):
+            # As many dots as the file is deep lead to the rooms.
+            if isinstance(node, ast.ImportFrom) and node.level == len(inside) and node.module:
                 needed = node.module.split(".")[0]
-                assert ROOMS.index(needed) < ROOMS.index(room), f"{room} imports {needed}"
+                assert ROOMS.index(needed) < ROOMS.index(room), f"{inside} imports {needed}"
 
 
 def test_no_device_is_named():

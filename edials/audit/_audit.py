@@ -82,11 +82,12 @@ def audit(
         were changed: numbers, which are attacked like pixels.
     size : int, optional
         Pictures read from files are cropped to a centred square and resized to this many pixels, a
-        multiple of 16. None takes that of the smallest released picture, at most 128.
+        multiple of 16. None takes the commonest of the released ones, at most 128.
     random_state : int, RandomState instance or None, default=None
     n_jobs : int, optional
         Processes that the attackers are shared among.
     verbose : int, default=0
+        1 shows a progress bar.
 
     Returns
     -------

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from .._validation import to_uint8
 from ..certification import is_blank
@@ -212,7 +213,9 @@ def attack_all(
     material : Material
     seed : int
         Of resamples and permutations.
-    n_jobs, verbose : as joblib takes them
+    n_jobs : as joblib takes it
+    verbose : int
+        Whether a bar shows the progress.
 
     Returns
     -------
@@ -223,9 +226,10 @@ def attack_all(
     learners: dict[int, list[Any]] = {}
     for attacker in attackers:
         learners.setdefault(id(getattr(attacker, "learner", attacker)), []).append(attacker)
-    groups = Parallel(n_jobs=n_jobs, verbose=verbose)(
+    attacks = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_attack)(entries, material) for entries in learners.values()
     )
+    groups = list(tqdm(attacks, desc="attacks", total=len(learners), disable=not verbose))
     # Only figures come back from the processes; fitted attackers, with their networks, do not.
     found = {
         id(entry): attack

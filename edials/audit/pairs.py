@@ -55,7 +55,7 @@ def read_pairs(original: Any, anonymized: Any, size: int | None = None) -> Pairs
     ----------
     original, anonymized : array-like of shape (n_samples, height, width, 3), list of paths, folder
     size : int, optional
-        Of pictures read from files; None takes that of the smallest released one.
+        Of pictures read from files; None takes the commonest of the released ones.
 
     Raises
     ------
