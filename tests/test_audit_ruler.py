@@ -161,3 +161,16 @@ def test_a_poisoned_gallery_is_never_the_worst(village):
     assert "poison: LDA on the pixels" in report.attackers.index
     assert report.worst.shown == "released"
     assert report.linkage["linked"] == report.linkage["linked_clear"]
+
+
+def test_missing_labels_and_people_outside_the_gallery(village):
+    kept = village.attributes[["age", "gender"]].astype(object)
+    kept.iloc[:15] = None
+    split = np.where(
+        np.arange(120) < 10, "none", np.resize(["enrol"] * 6 + ["validation"] * 2, 120)
+    )
+    split[np.arange(120) % 10 > 7] = "probe"
+    split[:10] = "none"
+    report = judged(village, village.images, attributes=kept, split=split)
+    assert report.n_people == 11
+    assert report.worst.leakage_low > 0

@@ -98,7 +98,7 @@ def cells_of_people(people: NDArray[np.int64], attributes: pd.DataFrame | None) 
     """
     if attributes is None:
         return np.full(len(people), "", dtype=object)
-    text = attributes.astype(str).agg("\x1f".join, axis=1).to_numpy(dtype=object)
+    text = attributes.map(str).agg("\x1f".join, axis=1).to_numpy(dtype=object)
     names = text.copy()
     for person in np.unique(people[people >= 0]):
         names[people == person] = pd.Series(text[people == person]).mode().iloc[0]
