@@ -266,11 +266,14 @@ def attack_all(
 def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -> list[float]:
     """What each has to reach on clear photos: a share of the best one's success, or its own bar.
 
-    Infinite for who does not tell the people of a cell apart on clear photos: then the bar itself,
-    being relative, proves nothing.
+    Infinite for who does not tell the people of a cell apart on clear photos: then a share of the
+    best one's success, itself perhaps none, proves nothing.
     """
-    exchanged = exchange_people(probe.cells, seed=seed)
-    needed = max(_WORKS, smallest_p_value(probe.cells))
+    # Where few share a cell, telling anybody from anybody has to do.
+    enough = smallest_p_value(probe.cells) < _WORKS / 10
+    cells = probe.cells if enough else np.zeros_like(probe.cells)
+    exchanged = exchange_people(cells, seed=seed)
+    needed = max(_WORKS, 2 * smallest_p_value(cells))
     own = [getattr(attacker, "times_chance", None) for attacker in attackers]
     success = [rank_1(attack.clear, probe.codes) for attack in found]
     best = max((s for s, bar in zip(success, own, strict=True) if bar is None), default=0.0)
