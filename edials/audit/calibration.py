@@ -21,6 +21,7 @@ from scipy.stats import t as student
 # A temperature is believed if its gain on validation is this many standard errors over people:
 # in a likelihood with one parameter, chi-squared above 6, once in seventy by chance.
 _BELIEVED = 1.25
+_DOUBT = 0.01
 # Below this many people resampling has too few values to draw from.
 _FEWEST_RESAMPLED = 10
 
@@ -163,12 +164,15 @@ def in_cell_bits(
 ) -> NDArray[np.float64]:
     """Bits about the person beyond the cell, per image: log2 q(person) + log2(people in the cell).
 
-    Its mean over people is at most the information that a release has about the person given the
-    cell, whatever ``q`` is (the variational bound of Barber and Agakov, 2003).
+    ``q`` is mixed with a hundredth of a guess inside the cell. The mean over people is at most the
+    information that a release has about the person given the cell, whatever ``q`` is (the
+    variational bound of Barber and Agakov, 2003).
     """
     sizes = np.bincount(cells)[cells[people]]
     own = log_probabilities[np.arange(len(people)), people]
-    return np.maximum(own, -50) / np.log(2) + np.log2(sizes)
+    # Nobody sane bets everything: a hundredth stays with guessing, or one image decides the mean.
+    hedged = np.logaddexp(np.log1p(-_DOUBT) + own, np.log(_DOUBT / sizes))
+    return (hedged + np.log(sizes)) / np.log(2)
 
 
 def by_person(values: NDArray, people: NDArray[np.int64]) -> NDArray[np.float64]:
