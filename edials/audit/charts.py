@@ -111,8 +111,24 @@ def _bar(bar: Bar, top: float) -> list[str]:
     length = max(_across(bar.value) - _LEFT, 1)
     ink = _INK if bar.valid else "#555555"
     parts = [
-        _text(_LEFT - 10, middle - 2, bar.name, anchor="end", bold=bar.worst, colour=ink),
-        _text(_LEFT - 10, middle + 13, bar.note, anchor="end", size=11, colour="#444444"),
+        _text(
+            _LEFT - 10,
+            middle - 2,
+            bar.name,
+            anchor="end",
+            bold=bar.worst,
+            colour=ink,
+            room=_LEFT - 14,
+        ),
+        _text(
+            _LEFT - 10,
+            middle + 13,
+            bar.note,
+            anchor="end",
+            size=11,
+            colour="#444444",
+            room=_LEFT - 14,
+        ),
         f"<rect x='{_LEFT}' y='{middle - 10:.1f}' width='{length:.1f}' height='20' "
         f"fill='{colour}'/>",
     ]
@@ -250,10 +266,14 @@ def _text(
     size: int = 13,
     bold: bool = False,
     colour: str = _INK,
+    room: float = np.inf,
 ) -> str:
     weight = " font-weight='bold'" if bold else ""
+    # Letters are about 0.58 of their size wide; a text too long for its room is drawn narrower.
+    narrow = 0.58 * size * len(text) > room
+    fit = f" textLength='{room:.0f}' lengthAdjust='spacingAndGlyphs'" if narrow else ""
     return (
-        f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' font-size='{size}'{weight} "
+        f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' font-size='{size}'{weight}{fit} "
         # White around the letters, so that they can be read across lines.
         f"fill='{colour}' paint-order='stroke' stroke='white' stroke-width='3'>"
         f"{html.escape(text)}</text>"
