@@ -28,12 +28,13 @@ from edials import (
 from edials._targets import encode_attributes
 from edials.audit import AuditReport, audit
 from edials.audit.album import pool_releases
-from edials.audit.attackers import PixelAttacker
+from edials.audit.attackers import LatentAttacker, PixelAttacker
 from edials.audit.calibration import interval
 from edials.audit.figures import AttackFigures, People, judge_scores
 from edials.datasets import draw_factors, make_faces, render_faces
 
 KEPT = ["age", "gender"]
+_LINEAR = ("LDA on the pixels", "LDA on the surroundings")
 
 
 def noise(repeats: int) -> dict[str, Any]:
@@ -58,7 +59,8 @@ def surrogates(repeats: int) -> dict[str, Any]:
         told = copy.copy(model)
         told.attribute_classifier_ = TrueAttributes(model.attribute_classifier_, town)
         told = told.rekeyed(seed)
-        reports.append(_quick_audit(town, told.transform(town.images), seed, anonymizer=told))
+        attackers = [LatentAttacker(model.autoencoder_), *_LINEAR]
+        reports.append(_quick_audit(town, told.transform(town.images), seed, attackers))
     return _null(reports)
 
 
@@ -74,7 +76,8 @@ def predicted(repeats: int) -> dict[str, Any]:
         other = model.rekeyed(seed)
         read = model.attribute_classifier_.predict_table(town.images)[KEPT].astype(str)
         steady.append((read == town.attributes[KEPT]).all(axis=1).mean())
-        reports.append(_quick_audit(town, other.transform(town.images), seed, anonymizer=other))
+        attackers = [LatentAttacker(model.autoencoder_), *_LINEAR]
+        reports.append(_quick_audit(town, other.transform(town.images), seed, attackers))
     return {**_null(reports), "share of images read rightly": float(np.mean(steady))}
 
 
@@ -114,16 +117,13 @@ class TrueAttributes:
         return np.stack([self.codes[image.tobytes()] for image in images])
 
 
-def _quick_audit(
-    town: Any, images: np.ndarray, seed: int, anonymizer: EDIALSAnonymizer | None = None
-) -> AuditReport:
+def _quick_audit(town: Any, images: np.ndarray, seed: int, attackers: Any = "quick") -> AuditReport:
     return audit(
         town.images,
         images,
         identity=town.identity,
         attributes=town.attributes[KEPT],
-        attackers="quick",
-        anonymizer=anonymizer,
+        attackers=attackers,
         random_state=seed,
     )
 
