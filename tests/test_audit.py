@@ -1,6 +1,8 @@
 """The ruler: an attacker that works on clear photos, fails on noise, and a floor that is right."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,8 +47,11 @@ from edials.audit.scorers import (
 )
 from edials.audit.utility import macro_f1
 from edials.baselines import GaussianBlur
-from edials.datasets import draw_factors, make_faces, render_faces
+from edials.datasets import make_faces
 from edials.exceptions import InvalidImageError, InvalidLabelsError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from simulate_audit import render_again
 
 
 def test_rank_1_is_a_mean_over_people():
@@ -133,20 +138,6 @@ def judged(town, images, **settings):
     return audit(town.images, images, identity=town.identity, attributes=town.kept, **settings)
 
 
-def drawn_again(town, kept_share, seed):
-    """The truth: other people with the same kept attributes, or with a share of the same factors.
-
-    Race is not kept, so it is drawn afresh as well.
-    """
-    generator = np.random.default_rng(seed)
-    fresh = draw_factors(len(town.images), random_state=seed)
-    own = town.factors.loc[town.identity].reset_index(drop=True)
-    columns = generator.permutation(own.columns)[: round(kept_share * own.shape[1])]
-    fresh[columns] = own[columns]
-    races = generator.choice(town.attributes["race"].unique(), len(fresh))
-    return render_faces(fresh, town.attributes.assign(race=races), town.nuisance, size=32)
-
-
 def test_doing_nothing_is_seen(town):
     report = judged(town, town.images)
     assert report.copies == len(town.images)
@@ -158,12 +149,12 @@ def test_doing_nothing_is_seen(town):
 
 
 def test_other_people_are_at_the_floor_and_a_share_of_them_is_not(town):
-    nobody = judged(town, drawn_again(town, 0.0, 11)).worst
+    nobody = judged(town, render_again(town, 0.0, 11)).worst
     assert nobody.leakage_low <= 0 <= nobody.leakage_high
     assert nobody.auc_low <= 0.5 <= nobody.auc_high
     assert abs(nobody.in_cell_excess) < 0.1
     assert nobody.p_value > 0.01
-    assert judged(town, drawn_again(town, 0.3, 11)).worst.p_value < 0.01
+    assert judged(town, render_again(town, 0.3, 11)).worst.p_value < 0.01
 
 
 def test_blur_falls_to_attackers_who_retrain(town):

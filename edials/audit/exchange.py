@@ -52,7 +52,7 @@ def _own(table: NDArray, exchanged: NDArray[np.int64]) -> NDArray[np.float64]:
     return table[np.arange(len(table)), exchanged].mean(axis=1)
 
 
-def _share_at_least(true: float, reached: NDArray) -> float:
+def share_at_least(true: float, reached: NDArray) -> float:
     """``(1 + number at least as good) / (1 + number of permutations)``, in (0, 1]."""
     return float((1 + (reached >= true - 1e-12).sum()) / (1 + len(reached)))
 
@@ -72,7 +72,7 @@ def permutation_p_value(table: NDArray, exchanged: NDArray[np.int64]) -> float:
     float in (0, 1]
     """
     true = float(np.diagonal(table).mean())
-    return _share_at_least(true, _own(table, exchanged))
+    return share_at_least(true, _own(table, exchanged))
 
 
 def smallest_p_value(cells: NDArray[np.int64]) -> float:
@@ -122,7 +122,7 @@ def max_t_p_value(tables: Sequence[NDArray], exchanged: NDArray[np.int64]) -> fl
     together = np.sum(found, axis=0)
     found.append((together - together.mean()) / (together.std() or 1.0))
     largest = np.abs(found).max(axis=0)
-    return _share_at_least(float(largest[0]), largest[1:])
+    return share_at_least(float(largest[0]), largest[1:])
 
 
 def null_of_mean(table: NDArray, exchanged: NDArray[np.int64]) -> tuple[float, float, float]:
@@ -135,5 +135,5 @@ def null_of_mean(table: NDArray, exchanged: NDArray[np.int64]) -> tuple[float, f
     exchanged : ndarray of shape (n_permutations, n_people)
     """
     reached = _own(table, exchanged)
-    p_value = _share_at_least(float(np.diagonal(table).mean()), reached)
+    p_value = share_at_least(float(np.diagonal(table).mean()), reached)
     return float(reached.mean()), float(np.quantile(reached, 0.95)), p_value

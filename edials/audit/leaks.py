@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..exceptions import InvalidLabelsError
 from .attackers import PixelAttacker
+from .exchange import exchange_people, share_at_least
 
 _RATES = (1e-2, 1e-3)
 
@@ -94,16 +95,8 @@ def withheld_p_value(
         # Shares of a cell keep their mean when images are exchanged, so squares are enough.
         return float((np.bincount(codes, flags) ** 2 / counts).sum())
 
-    order = np.argsort(cells, kind="stable")
-    generator = np.random.default_rng(seed)
-    true, reached = variance(held), 0
-    exchanged = np.empty_like(held)
-    for _ in range(n_permutations):
-        # Sorting random keys within sorted cells exchanges images inside each cell at once.
-        moved = np.lexsort((generator.random(len(held)), cells))
-        exchanged[order] = held[moved]
-        reached += variance(exchanged) >= true - 1e-12
-    return (1 + reached) / (1 + n_permutations)
+    exchanged = exchange_people(cells, n_permutations=n_permutations, seed=seed)
+    return share_at_least(variance(held), np.array([variance(held[moved]) for moved in exchanged]))
 
 
 class ChoiceAttacker(PixelAttacker):
