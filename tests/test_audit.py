@@ -75,7 +75,7 @@ def test_linear_attackers_see_people_and_not_noise(faces, fitted, kind):
     noise = np.random.default_rng(0).integers(0, 256, faces.images.shape, dtype=np.uint8)
     assert cross_validated_risk(attacker, noise, people) < 0.25
     some = np.where(people == 3, -1, people)
-    assert 0 <= cross_validated_risk(attacker, faces.images, some) <= 1
+    assert cross_validated_risk(attacker, faces.images, some) > 0.4
 
 
 def test_static_attacker_asks_the_recogniser(faces, fitted):
