@@ -60,6 +60,10 @@ class AttributeTargets:
             columns[name] = values
         return pd.DataFrame(columns, dtype=object)
 
+    def take(self, rows: NDArray) -> AttributeTargets:
+        """The targets of some images, with all classes."""
+        return AttributeTargets(self.codes[rows], self.classes)
+
     def one_hot(self) -> NDArray[np.float64]:
         """Indicator matrix of shape (n_samples, sum(sizes)); missing labels are spread evenly."""
         return one_hot(self.codes, self.sizes)

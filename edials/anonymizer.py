@@ -10,27 +10,27 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from ._random import KeyedMixin, new_secret, stage_seeds
-from ._targets import encode_attributes
-from ._validation import (
-    ImageFormat,
-    check_batch_size,
-    check_images,
-    to_uint8,
-)
-from .attribution import check_explainer, mean_absolute
+from ._targets import AttributeTargets, encode_attributes
+from ._validation import ImageFormat, Labels, check_batch_size, check_images, to_uint8
+from .attribute_reader import AttributeReader, records_of_people
+from .attribution import check_explainer
+from .budget import Shares, spend, warn_of_too_few
 from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel
 from .engine import AnonymizationResult, Engine, Outcome
 from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageError
 from .fitting import (
     Parts,
-    all_of_some,
     check_people,
+    fit_frontier,
     fit_parts,
     fit_surrogates,
-    one_of_each_first,
+    importance_of_features,
+    match_rate,
+    shares_of,
 )
 from .kept import check_kept, in_order_of, varied
 from .perturbation import choose
@@ -39,7 +39,6 @@ from .scoring import utility_less_excess
 if TYPE_CHECKING:
     import shap
 
-_EXPLAINED_ROWS, _FIT_SAMPLES, _MATCHED_ROWS = 128, 16, 500
 # The door lets two pictures match as often as two different people do by chance.
 _DOOR_FMR = 0.01
 # Evasion leaves few images active in its late steps: many batches at once keep batches full.
@@ -52,12 +51,13 @@ _USEFUL_MATCH_RATE = 0.1
 class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     """Remove who from face images and keep what they are used for.
 
-    Images are encoded into latent features; a share ``strength`` of these, chosen once per fit by
-    the SHAP values of the identity decision, is replaced by a synthetic draw that depends on the
-    kept attributes alone; the result is decoded and leaves through a door that checks it.
+    Images are encoded into latent features; a share ``strength`` of these, chosen once per fit, is
+    replaced by a synthetic draw that depends on the kept attributes and on the other features
+    alone; the result is decoded and leaves through a door that checks it.
 
     At strength 1 the output depends on the image only through its predicted attributes. Below it
-    there is no guarantee, only what an audit measures.
+    there is no guarantee, only what is measured: by ``strength="auto"`` in ``fit``, by an audit
+    afterwards.
 
     Parameters
     ----------
@@ -71,8 +71,13 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     perturbation : {"surrogate", "evade"}, default="surrogate"
         ``"evade"`` is the published loop, which stops when the classifier no longer names the
         person. It ignores ``strength`` and does not resist attackers who retrain: it warns.
-    strength : float in [0, 1], default=1.0
-        Share of latent features replaced. 0 is plain reconstruction, and warns.
+    strength : "auto" or float in [0, 1], default="auto"
+        Share of latent features replaced. 0 is plain reconstruction, and warns. "auto" gives back
+        as many features as stay within ``risk_budget``, measured in ``fit`` on a quarter of the
+        photos that nothing is fitted on; 1 where too few people are there to measure, with a
+        warning.
+    risk_budget : float, default=0.05
+        Leakage to accept for ``strength="auto"``: bits about the person beyond the kept attributes.
     basis : {"identity", "raw"}, default="identity"
         Features are coordinates of the identity basis, or the latents themselves.
     attribute_weight : float, default=1.0
@@ -102,6 +107,14 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     basis_ : IdentityBasis
     importance_ : ndarray of shape (latent_dim,)
         Mean |SHAP| over people.
+    order_ : ndarray of shape (latent_dim,)
+        Features in the order of replacement: as the identity basis has them, the last showing most
+        for what they tell; in the raw basis by ``importance_``.
+    strength_ : float
+        Of ``strength="auto"``.
+    frontier_ : dict of str to ndarray of shape (n_steps,)
+        What ``strength="auto"`` measured, by number of features given back; see
+        :func:`edials.fitting.fit_frontier`. Absent where too few people are there to measure.
     true_match_rate_ : float
         How often the identity classifier matches two photos of one person, fitted ones, where
         strangers match once in a hundred times; NaN if it does not verify.
@@ -127,7 +140,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         attribute_classifier: Any = None,
         explainer: Any = "gradient",
         perturbation: str = "surrogate",
-        strength: float = 1.0,
+        strength: float | str = "auto",
+        risk_budget: float = 0.05,
         basis: str = "identity",
         attribute_weight: float = 1.0,
         on_failure: str = "blank",
@@ -144,6 +158,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self.explainer = explainer
         self.perturbation = perturbation
         self.strength = strength
+        self.risk_budget = risk_budget
         self.basis = basis
         self.attribute_weight = attribute_weight
         self.on_failure = on_failure
@@ -186,20 +201,27 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
         self._check_parameters()
         # A fit that fails must not leave half of the old model usable
-        self.__dict__.pop("prior_", None)
+        for name in ("prior_", "strength_", "frontier_"):
+            self.__dict__.pop(name, None)
         people = check_people(identity, len(images))
         kept = varied(encode_attributes(y if attributes is None else attributes, len(images)))
         check_kept(people, kept)
         seeds = stage_seeds(
-            self.random_state, "autoencoder", "identity", "attributes", "background", "explain"
+            self.random_state,
+            *("autoencoder", "identity", "attributes", "background", "explain", "calibrate"),
         )
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
+        shares = shares_of(people, kept, seeds["calibrate"]) if self.strength == "auto" else None
+        # What is judged in calibration is kept from the networks.
+        fitted_on = np.arange(len(images))
+        if shares is not None:
+            fitted_on = np.delete(fitted_on, shares.judged)
         parts = fit_parts(
             Parts(self.attribute_classifier, self.autoencoder, self.identity_classifier),
-            images,
-            people,
-            kept,
+            images[fitted_on],
+            Labels(people.codes[fitted_on], people.classes),
+            None if kept is None else kept.take(fitted_on),
             attribute_weight=self.attribute_weight,
             seeds=seeds,
             device=self.device,
@@ -210,19 +232,52 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         if kept is not None:
             kept = in_order_of(kept, self.attribute_classifier_.classes_per_attribute_)
         self.attribute_names_ = [] if kept is None else list(kept.classes)
+        classes = self.identity_classifier_.classes_
+        self._records = [] if kept is None else records_of_people(kept, people, classes)
+        latents = self.autoencoder_.encode(images)
         surrogates = fit_surrogates(
-            self.autoencoder_.encode(images), people.codes, kept, self.basis, seeds["background"]
+            self.autoencoder_, latents, people.codes, kept, self.basis, seeds["background"]
         )
         self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
         self._background, self._background_codes = surrogates[4:]
-        self.importance_ = self._explain_people(images, people.codes, seeds["explain"])
-        self.true_match_rate_ = self._match_rate(images, people.codes, seeds["explain"])
+        engine = self._engine(mask=False)
+        self.importance_ = importance_of_features(engine, images, people.codes, seeds["explain"])
+        self.order_ = np.arange(len(self.importance_))
+        if self.basis == "raw":
+            self.order_ = np.argsort(-self.importance_, kind="stable")
+        self.true_match_rate_ = match_rate(engine.panel, images, people.codes, seeds["explain"])
+        if shares is not None:
+            self._calibrate(engine, images, latents, people, kept, shares, seeds["calibrate"])
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(self.random_state)
         return self
 
+    def _calibrate(
+        self,
+        engine: Engine,
+        images: NDArray,
+        latents: NDArray,
+        people: Labels,
+        kept: AttributeTargets | None,
+        shares: Shares,
+        seed: int,
+    ) -> None:
+        self.strength_ = 1.0
+        if not len(shares.judged):
+            warn_of_too_few()
+            return
+        self.frontier_ = fit_frontier(
+            engine, images, latents, people, kept, shares, self.order_, self.basis, seed
+        )
+        judged = len(np.unique(people.codes[shares.judged]))
+        given = spend(self.frontier_, self.risk_budget, judged)
+        self.strength_ = 1 - given / len(self.order_)
+
     def _check_parameters(self) -> None:
-        choose(np.zeros(1), self.strength)
+        if self.strength != "auto":
+            choose(np.arange(1), self.strength)  # type: ignore[arg-type]
+        if not self.risk_budget > 0:
+            raise ValueError(f"risk_budget={self.risk_budget!r}; expected bits, more than 0.")
         check_batch_size(self.batch_size)
         check_explainer(self.explainer)
         if not self.attribute_weight >= 0:
@@ -234,20 +289,6 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         ):
             if getattr(self, name) not in possible:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {possible}.")
-
-    def _explain_people(
-        self, images: NDArray, people: NDArray[np.int64], seed: int
-    ) -> NDArray[np.float64]:
-        rows = one_of_each_first(people, seed, _EXPLAINED_ROWS)
-        values = self._engine(mask=False).explain(
-            to_uint8(images[rows]), n_samples=_FIT_SAMPLES, seed=seed, targets=1
-        )
-        return mean_absolute(values.values, people[rows])
-
-    def _match_rate(self, images: NDArray, people: NDArray[np.int64], seed: int) -> float:
-        rows = all_of_some(people, seed, _MATCHED_ROWS)
-        panel = Panel(self.identity_classifier_, _DOOR_FMR)
-        return panel.true_match_rate(to_uint8(images[rows]), people[rows])
 
     # --- transform ---------------------------------------------------------------------------
 
@@ -341,21 +382,32 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
 
     def _engine(self, mask: bool = True) -> Engine:
         """The fitted parts together; ``mask=False`` while nothing is chosen yet."""
+        panel = Panel(self.identity_classifier_, _DOOR_FMR)
         return Engine(
             autoencoder=self.autoencoder_,
-            attribute_classifier=self.attribute_classifier_,
-            panel=Panel(self.identity_classifier_, _DOOR_FMR),
+            reader=AttributeReader(self.attribute_classifier_, panel, self._records),
+            panel=panel,
             basis=self.basis_,
             prior=self.prior_,
             centre=self._centre,
             spread=self._spread,
             background=self._background,
             background_codes=self._background_codes,
-            mask=choose(self.importance_, self.strength) if mask else np.zeros(0, dtype=bool),
+            mask=self._mask() if mask else np.zeros(0, dtype=bool),
             secret=self._secret if mask else b"",
             perturbation=self.perturbation,
             explainer=self.explainer,
         )
+
+    def _mask(self) -> NDArray[np.bool_]:
+        if self.strength != "auto":
+            return choose(self.order_, self.strength)  # type: ignore[arg-type]
+        if not hasattr(self, "strength_"):
+            raise NotFittedError(
+                f"strength='auto' is measured in fit, and this {type(self).__name__} was fitted "
+                f"with a number; fit it again, or set a number."
+            )
+        return choose(self.order_, self.strength_)
 
     # --- explain and score -------------------------------------------------------------------
 

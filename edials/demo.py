@@ -97,6 +97,7 @@ def _small_anonymizer(seed: int, verbose: int) -> EDIALSAnonymizer:
         attribute_classifier=AttributeClassifier(
             "tiny", max_epochs=30, random_state=seeds["attributes"], verbose=verbose
         ),
+        strength=1.0,
         random_state=seeds["draws"],
     )
 

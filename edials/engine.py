@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from ._random import keyed_normal
 from ._validation import to_pictures
+from .attribute_reader import AttributeReader
 from .attribution import make_explainer
 from .certification import (
     CERTIFIED,
@@ -29,14 +30,12 @@ from .certification import (
 )
 from .identity_basis import IdentityBasis
 from .identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
-from .perturbation import SurrogatePrior, evade, surrogate
+from .perturbation import evade
+from .surrogates import ConditionalDraw, SurrogatePrior
 
 if TYPE_CHECKING:
     import shap
 
-# Synthetic draws per image, of which the one that shows the attributes best is kept. The choice
-# looks at the attributes alone, never at who is replaced.
-_CANDIDATES = 8
 _BLANK = 128
 
 
@@ -91,8 +90,8 @@ class Engine:
 
     Attributes
     ----------
-    autoencoder, attribute_classifier : fitted estimators
-        The second may be None: then no attribute is kept.
+    autoencoder : fitted estimator
+    reader : AttributeReader
     panel : Panel
     basis : IdentityBasis
     prior : SurrogatePrior
@@ -110,7 +109,7 @@ class Engine:
     """
 
     autoencoder: Any
-    attribute_classifier: Any
+    reader: AttributeReader
     panel: Panel
     basis: IdentityBasis
     prior: SurrogatePrior
@@ -130,14 +129,13 @@ class Engine:
         """
         if self.perturbation == "surrogate" and not self.mask.any():
             return self._reconstruct(originals)
-        codes = self.attribute_codes(originals)
+        codes = self.reader.codes(originals)
         pictures, steps, passed = self._attempt(originals, codes)
         passed &= ~is_original(originals, pictures)
         verdicts = np.full(len(originals), CERTIFIED, dtype="U12")
         again = ~passed
         if again.any():
-            everything = np.ones_like(self.mask)
-            pictures[again] = self.replace(originals[again], codes[again], everything)
+            pictures[again] = self.replace(originals[again], codes[again], self.full_draw)
             verdicts[again], steps[again] = STRENGTHENED, 0
         withheld = is_original(originals, pictures) | is_blank(pictures)
         return self._withhold(originals, pictures, steps, verdicts, withheld)
@@ -170,7 +168,7 @@ class Engine:
         if self.perturbation == "evade":
             pictures, steps = self.evade(originals)
             return pictures, steps, steps > 0
-        pictures = self.replace(originals, codes, self.mask)
+        pictures = self.replace(originals, codes, self.draw)
         steps = np.zeros(len(originals), dtype=np.int64)
         # At strength 1 nothing of the person is in the picture, and a check that looks at the
         # person would only tell who happens to resemble a chance draw.
@@ -182,29 +180,35 @@ class Engine:
             passed = ~self.panel.names_any(pictures, self.panel.candidates(originals))
         return pictures, steps, passed
 
-    def attribute_codes(self, originals: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Predicted attributes as codes, shape (n, n_attributes)."""
-        if self.attribute_classifier is None:
-            return np.empty((len(originals), 0), dtype=np.int64)
-        return self.attribute_classifier.predict_codes(originals)
+    @cached_property
+    def draw(self) -> ConditionalDraw:
+        """What replaces the marked features."""
+        return self.prior.given(self.mask)
+
+    @cached_property
+    def full_draw(self) -> ConditionalDraw:
+        """What replaces all features, at strength 1."""
+        return self.prior.given(np.ones_like(self.mask))
 
     def replace(
-        self, originals: NDArray[np.uint8], codes: NDArray[np.int64], mask: NDArray[np.bool_]
+        self, originals: NDArray[np.uint8], codes: NDArray[np.int64], draw: ConditionalDraw
     ) -> NDArray[np.uint8]:
-        """Draw surrogates for the marked features; the most typical of the candidates is kept."""
-        n, d = len(originals), len(mask)
-        count = _CANDIDATES if self.prior.sizes else 1
-        noise = keyed_normal(self._key(mask), originals, (count, d))
-        draws = self.prior.draw(codes, torch.from_numpy(noise))
-        if not mask.all():
-            own = self.coordinates(originals)[:, None].expand(n, count, d)
-            draws = surrogate(own, draws, mask)
-        decoded = self.basis.unrotate(draws.reshape(n * count, d))
-        pictures = self.autoencoder.decode(decoded.numpy())
-        if count == 1:
-            return pictures
-        best = self._typicality(pictures, codes.repeat(count, axis=0)).reshape(n, count).argmax(1)
-        return pictures.reshape(n, count, *pictures.shape[1:])[np.arange(n), best]
+        """Draw a surrogate for every image.
+
+        Parameters
+        ----------
+        originals : ndarray of shape (n, height, width, 3), dtype uint8
+        codes : ndarray of shape (n, n_attributes)
+        draw : ConditionalDraw
+
+        Returns
+        -------
+        ndarray of the shape and dtype of ``originals``
+        """
+        noise = keyed_normal(self._key(draw.mask), originals, (len(draw.mask),))
+        own = np.zeros_like(noise) if draw.mask.all() else self.coordinates(originals).numpy()
+        drawn = torch.from_numpy(draw(own, codes, noise))
+        return self.autoencoder.decode(self.basis.unrotate(drawn).numpy())
 
     def _key(self, mask: NDArray[np.bool_]) -> bytes:
         """The draws' key for this mask and distribution.
@@ -213,20 +217,9 @@ class Engine:
         the weaker one leaks would be linked to the stronger.
         """
         digest = hashlib.blake2b(key=self.secret, digest_size=32)
-        for part in (mask, self.prior.mean, self.prior.factor, self.basis.forward):
+        for part in (mask, self.prior.mean, self.prior.covariance, self.basis.forward):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.digest()
-
-    def _typicality(
-        self, pictures: NDArray[np.uint8], codes: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Log-likelihood of the wanted attributes in the attribute classifier's eyes, (n,)."""
-        rows = np.arange(len(pictures))
-        scores = self.attribute_classifier.logits(pictures)
-        return sum(
-            (log_softmax(s, axis=1)[rows, codes[:, column]] for column, s in enumerate(scores)),
-            start=np.zeros(len(pictures)),
-        )
 
     def evade(self, originals: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Push every image until the panel neither names a candidate nor matches the original.
@@ -289,7 +282,7 @@ class Engine:
             logits,
             torch.from_numpy(np.ascontiguousarray(candidates)),
         )
-        groups, background_groups = self.attribute_codes(originals), self.background_codes
+        groups, background_groups = self.reader.codes(originals), self.background_codes
         settings: dict[str, Any] = {
             "device": self.autoencoder.net_.device,
             "random_state": seed,

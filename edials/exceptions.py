@@ -32,3 +32,10 @@ class IdentityLeakWarning(UserWarning):
     most people are alone with their kept attributes, and when certificates lean on a recogniser
     that hardly recognises anyone.
     """
+
+
+class CalibrationWarning(UserWarning):
+    """``strength="auto"`` could not be shown to stay within its budget, and 1 is used.
+
+    Nothing is less safe by that: at strength 1 every feature is replaced.
+    """

@@ -11,20 +11,28 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from ._targets import AttributeTargets
-from ._validation import Labels, encode_labels
+from ._validation import Labels, encode_labels, to_tensor, to_uint8
 from .attributes import AttributeClassifier
+from .attribution import mean_absolute
+from .audit.risk import attribute_floor, cells_of_people
 from .autoencoder import AdversarialAutoencoder
-from .certification import as_input
+from .budget import Evidence, Shares, measure, share_out
+from .certification import Panel, as_input
+from .engine import Engine
 from .exceptions import InvalidLabelsError
-from .identity_basis import IdentityBasis, fit_identity_basis, raw_basis
-from .perturbation import SurrogatePrior, fit_prior, row_weights
+from .identity_basis import IdentityBasis, fit_identity_basis, picture_metric, raw_basis
+from .losses import structural_similarity
+from .perturbation import choose
 from .recognizer import IdentityClassifier
+from .surrogates import SurrogatePrior, fit_prior
 
 _BACKGROUND_ROWS = 200
+_EXPLAINED_ROWS, _EXPLAINED_SAMPLES, _MATCHED_ROWS, _SHOWN_ROWS = 128, 16, 500, 128
 
 
 def check_people(identity: Any, n_samples: int) -> Labels:
@@ -150,16 +158,18 @@ class Surrogates(NamedTuple):
 
 
 def fit_surrogates(
+    autoencoder: Any,
     latents: NDArray[np.float32],
     people: NDArray[np.int64],
     kept: AttributeTargets | None,
     basis: str,
     seed: int,
 ) -> Surrogates:
-    """Turn the latents so that people differ first, and learn to draw from them.
+    """Turn the latents so that what is given back first comes last, and learn to draw the others.
 
     Parameters
     ----------
+    autoencoder : fitted estimator
     latents : ndarray of shape (n_samples, n_features)
     people : ndarray of shape (n_samples,)
         Person codes; -1 where unknown.
@@ -168,25 +178,154 @@ def fit_surrogates(
     seed : int
         Of the background's draws.
     """
-    if basis == "raw":
-        rotation = raw_basis(latents)
-    else:
-        rotation = fit_identity_basis(latents, people, None if kept is None else kept.one_hot())
+    rotation = _turn(autoencoder, latents, people, kept, basis)
     coordinates = rotation.rotate(torch.from_numpy(latents)).numpy()
     codes = np.empty((len(latents), 0), np.int64) if kept is None else kept.codes
-    complete = np.all(codes >= 0, axis=1)
-    prior = fit_prior(
-        coordinates, codes, [] if kept is None else kept.sizes, row_weights(people, complete)
-    )
+    prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people)
     generator = np.random.default_rng(seed)
-    background_codes = codes[generator.choice(np.flatnonzero(complete), _BACKGROUND_ROWS)]
-    noise = generator.standard_normal((_BACKGROUND_ROWS, coordinates.shape[1]), np.float32)
-    background = prior.draw(background_codes, torch.from_numpy(noise)).numpy()
+    complete = np.flatnonzero(np.all(codes >= 0, axis=1))
+    background_codes = codes[generator.choice(complete, _BACKGROUND_ROWS)]
+    noise = generator.standard_normal((_BACKGROUND_ROWS, coordinates.shape[1]))
+    everything = np.ones(coordinates.shape[1], dtype=bool)
+    background = prior.given(everything)(np.zeros_like(noise), background_codes, noise)
     centre, spread = coordinates.mean(axis=0), coordinates.std(axis=0)
     return Surrogates(rotation, prior, centre, spread, background, background_codes)
 
 
+def _turn(
+    autoencoder: Any,
+    latents: NDArray[np.float32],
+    people: NDArray[np.int64],
+    kept: AttributeTargets | None,
+    basis: str,
+) -> IdentityBasis:
+    if basis == "raw":
+        return raw_basis(latents)
+    indicators = None if kept is None else kept.one_hot()
+    metric = picture_metric(autoencoder.decode, latents)
+    return fit_identity_basis(latents, people, indicators, metric)
+
+
+# --- how much is given back ----------------------------------------------------------------------
+
+
+def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Shares:
+    """Photos to calibrate on; none if an attribute's class would be missing from the others."""
+    codes = np.empty((len(people.codes), 0), np.int64) if kept is None else kept.codes
+    shares = share_out(people.codes, np.all(codes >= 0, axis=1), seed)
+    rest = np.delete(codes, shares.judged, axis=0)
+    whole = all(
+        len(np.unique(left[left >= 0])) == len(np.unique(own[own >= 0]))
+        for left, own in zip(rest.T, codes.T, strict=True)
+    )
+    return shares if whole else Shares(*(rows[:0] for rows in shares))
+
+
+def fit_frontier(
+    engine: Engine,
+    images: NDArray,
+    latents: NDArray[np.float32],
+    people: Labels,
+    kept: AttributeTargets | None,
+    shares: Shares,
+    order: NDArray[np.int64],
+    basis: str,
+    seed: int,
+) -> dict[str, NDArray]:
+    """What is leaked and what is left to see when the last 0, 1, 2, ... features are given back.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the final fit, for what is left to see.
+    images : ndarray of shape (n_samples, height, width, 3)
+    latents : ndarray of shape (n_samples, n_features)
+    people : Labels
+    kept : AttributeTargets or None
+    shares : Shares
+    order : ndarray of shape (n_features,)
+        The first to be replaced first.
+    basis : {"identity", "raw"}
+    seed : int
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_steps,)
+        As :func:`edials.budget.measure`, and ``strength``, ``leakage_low`` and ``leakage_high``
+        (95 %), ``floor``, ``ssim`` with the originals, and ``utility`` (balanced accuracy of the
+        kept attributes in the attribute classifier's eyes; NaN without).
+    """
+    rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
+    trial = _turn(
+        engine.autoencoder,
+        latents[rest],
+        people.codes[rest],
+        None if kept is None else kept.take(rest),
+        basis,
+    )
+    judged = to_uint8(images[shares.judged])
+    read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
+    names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
+    table = None if kept is None else kept.table().iloc[shares.judged]
+    first = np.unique(codes, return_index=True)[1]
+    cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
+
+    def evidence(rows: NDArray[np.int64], read: NDArray[np.int64]) -> Evidence:
+        features = trial.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
+        return Evidence(features, read, np.searchsorted(names, people.codes[rows]))
+
+    found = measure(
+        evidence(shares.gallery, np.zeros(len(shares.gallery), np.int64)),
+        evidence(shares.judged, read),
+        cells,
+        seed,
+    )
+    reach = norm.ppf(0.975) * found["leakage_error"]
+    found["strength"] = 1 - found["given_back"] / len(order)
+    found["leakage_low"] = found["leakage_bits"] - reach
+    found["leakage_high"] = found["leakage_bits"] + reach
+    found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
+    shown = one_of_each_first(codes, seed, _SHOWN_ROWS)
+    seen = [
+        _seen(engine, judged[shown], table if table is None else table.iloc[shown], order, share)
+        for share in found["strength"]
+    ]
+    found["ssim"], found["utility"] = (np.array(column) for column in zip(*seen, strict=True))
+    return found
+
+
+def _seen(
+    engine: Engine, originals: NDArray, table: Any, order: NDArray[np.int64], strength: float
+) -> tuple[float, float]:
+    """Similarity with the originals, and utility."""
+    draw = engine.prior.given(choose(order, strength))
+    pictures = engine.replace(originals, engine.reader.codes(originals), draw)
+    similar = structural_similarity(to_tensor(originals), to_tensor(pictures)).mean()
+    if table is None:
+        return float(similar), float("nan")
+    # A classifier that was given one column of labels takes one.
+    labels = table if table.shape[1] > 1 else table.iloc[:, 0]
+    return float(similar), float(engine.reader.classifier.score(pictures, labels))
+
+
 # --- which photos a fit looks at -----------------------------------------------------------------
+
+
+def importance_of_features(
+    engine: Engine, images: NDArray, people: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """Mean |SHAP| of the identity decision, every person counting once, shape (n_features,)."""
+    rows = one_of_each_first(people, seed, _EXPLAINED_ROWS)
+    explanation = engine.explain(
+        to_uint8(images[rows]), n_samples=_EXPLAINED_SAMPLES, seed=seed, targets=1
+    )
+    return mean_absolute(explanation.values, people[rows])
+
+
+def match_rate(panel: Panel, images: NDArray, people: NDArray[np.int64], seed: int) -> float:
+    """How often the panel matches two photos of one person; NaN if it does not verify."""
+    rows = all_of_some(people, seed, _MATCHED_ROWS)
+    return panel.true_match_rate(to_uint8(images[rows]), people[rows])
 
 
 def one_of_each_first(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:

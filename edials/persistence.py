@@ -32,11 +32,11 @@ from .autoencoder import AdversarialAutoencoder
 from .exceptions import ModelFileError
 from .identity_basis import IdentityBasis
 from .images import ImageReader
-from .perturbation import SurrogatePrior
 from .recognizer import IdentityClassifier
+from .surrogates import SurrogatePrior
 
 #: Grows when an older edials could not read the file.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     kind.__name__: kind
     for kind in (

@@ -88,6 +88,7 @@ def fitted_model() -> EDIALSAnonymizer:
         AdversarialAutoencoder("tiny", random_state=0),
         identity_classifier=IdentityClassifier("tiny", max_epochs=40, random_state=0),
         attribute_classifier=AttributeClassifier("tiny", random_state=0),
+        strength=1.0,
         random_state=0,
     ).fit(seen.images, identity=seen.identity, attributes=seen.attributes[KEPT])
 

@@ -24,6 +24,7 @@ def make_anonymizer(**settings):
         identity_classifier=IdentityClassifier("tiny", max_epochs=40, random_state=0),
         **{
             "attribute_classifier": AttributeClassifier("tiny", max_epochs=4, random_state=0),
+            "strength": 1.0,
             "random_state": 0,
             **settings,
         },

@@ -64,16 +64,15 @@ def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeyp
     """Other pixels, the same predicted attributes and the same draw: the same bytes."""
     originals = faces.images[:6]
     engine = fitted._engine()
-    codes = engine.attribute_codes(originals)
+    codes = engine.reader.codes(originals)
     monkeypatch.setattr(
         "edials.engine.keyed_normal",
         lambda secret, images, shape: (
             np.random.default_rng(0).standard_normal((len(images), *shape)).astype(np.float32)
         ),
     )
-    mask = np.ones(len(fitted.importance_), dtype=bool)
-    first = engine.replace(originals, codes, mask)
-    second = engine.replace(faces.images[50:56], codes, mask)
+    first = engine.replace(originals, codes, engine.full_draw)
+    second = engine.replace(faces.images[50:56], codes, engine.full_draw)
     np.testing.assert_array_equal(first, second)
 
 
@@ -220,6 +219,7 @@ def test_grid_search_over_strength_sees_privacy(faces, fitted):
         FrozenEstimator(fitted.autoencoder_),
         identity_classifier=FrozenEstimator(fitted.identity_classifier_),
         attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        strength=1.0,
         random_state=0,
     )
     turns = [(np.flatnonzero(np.arange(100) % 10 < 5), np.flatnonzero(np.arange(100) % 10 >= 5))]
@@ -250,6 +250,7 @@ def test_frozen_parts_are_not_fitted_again(faces, fitted):
         FrozenEstimator(fitted.autoencoder_),
         identity_classifier=FrozenEstimator(fitted.identity_classifier_),
         attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        strength=1.0,
         random_state=0,
     ).fit(faces.images, identity=faces.identity, attributes=faces.kept)
     np.testing.assert_array_equal(
@@ -322,6 +323,7 @@ def test_given_parts_are_seeded(faces):
         model = EDIALSAnonymizer(
             AdversarialAutoencoder("tiny", max_epochs=1),
             identity_classifier=IdentityClassifier("tiny", max_epochs=1),
+            strength=1.0,
             random_state=3,
         )
         return model.fit(faces.images, identity=faces.identity).transform(faces.images[:3])
@@ -385,6 +387,9 @@ def test_a_skorch_recogniser(faces, fitted):
     with forked_torch(0):
         net = NeuralNetClassifier(Flat, max_epochs=2, verbose=0, train_split=None)
         model = EDIALSAnonymizer(
-            FrozenEstimator(fitted.autoencoder_), identity_classifier=net, random_state=0
+            FrozenEstimator(fitted.autoencoder_),
+            identity_classifier=net,
+            strength=1.0,
+            random_state=0,
         ).fit(faces.images, identity=codes)
     assert model.transform(faces.images[:3]).shape == (3, 32, 32, 3)

@@ -311,6 +311,7 @@ def test_scorers_get_their_metadata(faces, fitted):
         FrozenEstimator(fitted.autoencoder_),
         identity_classifier=FrozenEstimator(fitted.identity_classifier_),
         attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        strength=1.0,
         random_state=0,
     )
     turns = [(np.flatnonzero(np.arange(100) % 2 == 0), np.flatnonzero(np.arange(100) % 2))]

@@ -74,6 +74,7 @@ def anonymizer():
 # A few checks bring rows so alike that everything decodes to one colour, which the door blanks;
 # and two or three people whose label is all there is about them.
 @pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
+@pytest.mark.filterwarnings("ignore::edials.exceptions.CalibrationWarning")
 @pytest.mark.filterwarnings("ignore:The attributes .* are the same on every image")
 @parametrize_with_checks([anonymizer()])
 def test_scikit_learn_checks(estimator, check):

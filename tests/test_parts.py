@@ -17,20 +17,21 @@ from edials._training import TrainingLength, has_bfloat16
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.explainer import path_gradients
-from edials.identity_basis import fit_identity_basis, raw_basis
+from edials.identity_basis import fit_identity_basis, picture_metric, raw_basis
 from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
 from edials.networks import AutoencoderNetwork, Recogniser
-from edials.perturbation import choose, fit_prior
+from edials.perturbation import choose
+from edials.surrogates import fit_prior
 
 ROOMS = [
     *("exceptions", "_random", "_validation", "images", "datasets", "_targets", "networks"),
     *("losses", "discriminant", "_augmentation", "_training", "_adversarial", "autoencoder"),
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
-    *("attribution", "identity_basis", "perturbation", "certification", "audit", "kept", "engine"),
-    *("fitting", "scoring", "anonymizer", "persistence", "baselines", "demo", "_command_line"),
-    *("_audit_command", "cli", "__main__"),
+    *("attribution", "identity_basis", "surrogates", "perturbation", "certification"),
+    *("audit", "kept", "attribute_reader", "budget", "engine", "fitting", "scoring", "anonymizer"),
+    *("persistence", "baselines", "demo", "_command_line", "_audit_command", "cli", "__main__"),
 ]
 
 
@@ -167,27 +168,68 @@ def test_structural_similarity_limits():
     assert structural_similarity(images, 1 - images).max() < 0
 
 
-def test_basis_finds_the_direction_that_tells_people_apart():
+def test_basis_gives_back_last_what_tells_people_apart():
     generator = np.random.default_rng(0)
-    people = np.repeat(np.arange(20), 8)
-    latents = generator.standard_normal((160, 6))
-    latents[:, 2] += 5 * generator.standard_normal(20)[people]
-    basis = fit_identity_basis(latents, people)
+    people = np.repeat(np.arange(60), 8)
+    latents = generator.standard_normal((480, 6))
+    latents[:, 2] += 5 * generator.standard_normal(60)[people]
+    visible = np.diag([1.0, 1.0, 0.1, 1.0, 30.0, 1.0])
+    basis = fit_identity_basis(latents, people, picture=visible)
+    # The most visible feature is given back first, the one that names people last.
+    assert np.abs(basis.forward[:, -1]).argmax() == 4
     assert np.abs(basis.forward[:, 0]).argmax() == 2
+    assert basis.telling[0] > 10 > 1 > np.abs(basis.telling[1:]).max()
     rows = torch.from_numpy(latents.astype(np.float32))
     torch.testing.assert_close(basis.unrotate(basis.rotate(rows)), rows, atol=1e-3, rtol=1e-3)
+    coordinates = basis.rotate(rows).numpy()
+    np.testing.assert_allclose(np.cov(coordinates.T), np.eye(6), atol=0.1)
+
+
+def test_picture_metric_sees_what_a_latent_shows():
+    def decode(latents):
+        pictures = np.full((len(latents), 32, 32, 3), 128.0)
+        pictures[:, :16] += 10 * latents[:, 0, None, None, None]
+        pictures[:, :, :, 2] += 20 * latents[:, 1, None, None]
+        return pictures.clip(0, 255).astype(np.uint8)
+
+    rows = np.random.default_rng(0).standard_normal((500, 3))
+    metric = picture_metric(decode, rows)
+    expected = np.array([[100 * 1536, 200 * 512, 0], [200 * 512, 400 * 1024, 0], [0, 0, 0]])
+    np.testing.assert_allclose(metric, expected, rtol=0.1, atol=100)
 
 
 def test_prior_has_the_moments_of_the_data():
     generator = np.random.default_rng(0)
     codes = generator.integers(2, size=(4000, 1))
     rows = generator.standard_normal((4000, 3)) * [1, 2, 3] + codes * [0, 0, 4]
-    prior = fit_prior(rows, codes, [2], np.ones(4000), consistency=0.0, temperature=1.0)
-    noise = torch.from_numpy(generator.standard_normal((4000, 3)).astype(np.float32))
-    draws = prior.draw(np.ones((4000, 1), int), noise).numpy()
+    prior = fit_prior(rows, codes, [2], np.arange(4000))
+    plain = {"emphasis": 1.0, "consistency": 0.0, "temperature": 1.0}
+    draw = prior.given(np.ones(3, dtype=bool), **plain)
+    noise = generator.standard_normal((4000, 3))
+    draws = draw(np.zeros_like(noise), np.ones((4000, 1), int), noise)
     np.testing.assert_allclose(draws.mean(0), [0, 0, 4], atol=0.3)
     np.testing.assert_allclose(draws.std(0), [1, 2, 3], rtol=0.1)
-    assert choose(np.arange(10), 0.3).nonzero()[0].tolist() == [7, 8, 9]
+    assert choose(np.array([7, 9, 8, *range(7)]), 0.3).nonzero()[0].tolist() == [7, 8, 9]
+
+
+def test_draws_follow_what_is_given_back_and_nothing_else():
+    generator = np.random.default_rng(0)
+    codes = generator.integers(2, size=(4000, 1))
+    given = generator.standard_normal(4000) + codes[:, 0]
+    other = generator.standard_normal(4000)
+    rows = np.column_stack([2 * given + codes[:, 0] + 0.5 * other, given])
+    prior = fit_prior(rows, codes, [2], np.arange(4000))
+    mask = np.array([True, False])
+    draw = prior.given(mask, emphasis=1.0, consistency=0.0, temperature=1.0)
+    noise = generator.standard_normal((4000, 2))
+    drawn = draw(rows, codes, noise)
+    np.testing.assert_array_equal(drawn[:, 1], rows[:, 1].astype(np.float32))
+    expected = 2 * given + codes[:, 0]
+    np.testing.assert_allclose((drawn[:, 0] - expected).std(), 0.5, rtol=0.1)
+    np.testing.assert_allclose((drawn[:, 0] - expected).mean(), 0, atol=0.05)
+    hidden = rows.copy()
+    hidden[:, 0] = 99.0
+    np.testing.assert_array_equal(draw(hidden, codes, noise), drawn)
 
 
 def test_files(faces, tmp_path):

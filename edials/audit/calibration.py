@@ -58,7 +58,13 @@ class Calibration:
         return (scores - self.centre) * self.inverse_temperature
 
 
-def calibrate(scores: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]) -> Calibration:
+def calibrate(
+    scores: NDArray,
+    people: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    *,
+    doubt: float = _BELIEVED,
+) -> Calibration:
     """Fit temperature and centre on validation images, by the likelihood inside the true cell.
 
     Parameters
@@ -68,6 +74,8 @@ def calibrate(scores: NDArray, people: NDArray[np.int64], cells: NDArray[np.int6
         True person of each image, as a column of ``scores``.
     cells : ndarray of shape (n_people,)
         Cell of every person.
+    doubt : float, default=1.25
+        Standard errors over people by which a temperature has to gain on validation to be believed.
 
     Returns
     -------
@@ -76,12 +84,17 @@ def calibrate(scores: NDArray, people: NDArray[np.int64], cells: NDArray[np.int6
     scores = np.asarray(scores, dtype=np.float64)
     others = people[:, None] != np.arange(scores.shape[1])
     centre = (scores * others).sum(axis=0) / np.maximum(others.sum(axis=0), 1)
-    found = [_fit_temperature(scores, c, people, cells) for c in (centre, np.zeros_like(centre))]
+    centres = (centre, np.zeros_like(centre))
+    found = [_fit_temperature(scores, c, people, cells, doubt) for c in centres]
     return max(found, key=lambda pair: pair[0])[1]
 
 
 def _fit_temperature(
-    scores: NDArray, centre: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+    scores: NDArray,
+    centre: NDArray,
+    people: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    doubt: float,
 ) -> tuple[float, Calibration]:
     """Bits gained on validation with the best temperature, and that calibration."""
     spread = (scores - centre).std()
@@ -96,7 +109,7 @@ def _fit_temperature(
     best = float(minimize_scalar(lambda b: -gains(b).mean(), bounds=(-30, 30), method="bounded").x)
     gained = gains(best)
     error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
-    believed = gained.mean() > _BELIEVED * error
+    believed = gained.mean() > doubt * error
     return float(gained.mean()), Calibration(
         centre, best / spread if believed else 0.0, float(spread)
     )

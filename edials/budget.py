@@ -1,0 +1,297 @@
+"""The risk budget: how many features may be given back before they tell who somebody is.
+
+What leaves is a function of the features given back, the attributes that were read, and chance. So
+attackers are shown these features bare: no picture made of them can tell more, and nothing has to
+be decoded to try. They learn from photos that the trial basis did not see, because a basis is
+blind to what it was fitted on: directions in which its own photos' means agree look harmless.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.naive_bayes import GaussianNB
+
+from .audit.album import successes
+from .audit.calibration import (
+    Calibration,
+    by_person,
+    calibrate,
+    in_cell_bits,
+    log_in_cell,
+    within_rank,
+)
+from .audit.exchange import (
+    exchange_people,
+    null_of_mean,
+    permutation_p_value,
+    table_of_people,
+)
+from .discriminant import discriminant
+from .exceptions import CalibrationWarning
+
+# Fewer people than this say nothing about a budget, and fewer photos cannot be shared out.
+_FEWEST_PEOPLE, _FEWEST_PHOTOS = 20, 6
+_HELD_OUT = 0.25
+# Numbers of features that are tried: about half as many again each time.
+_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
+_SHRINKAGES = (0.1, 0.5)
+# One-sided, at 95 %: the leakage may be up to twice the budget, no more.
+_CONFIDENCE, _REACH = 0.95, 2.0
+_WORKS = 0.01
+# A person's readings count beside so many as those of the cell are.
+_PSEUDO_COUNT = 2.0
+
+
+class Shares(NamedTuple):
+    """Which photos calibration uses for what; rows of the images in fit.
+
+    Attributes
+    ----------
+    gallery : ndarray of int
+        Photos that attackers learn from and the trial basis does not see.
+    judged : ndarray of int
+        Photos that attackers are asked about; no part of the anonymizer was fitted on them, unless
+        it came frozen.
+    """
+
+    gallery: NDArray[np.int64]
+    judged: NDArray[np.int64]
+
+
+def share_out(people: NDArray[np.int64], complete: NDArray[np.bool_], seed: int) -> Shares:
+    """Share out the photos of everybody who has six or more with all kept attributes.
+
+    A quarter is judged, and half of the others are the attackers' gallery.
+
+    Parameters
+    ----------
+    people : ndarray of shape (n_samples,)
+        Person codes; -1 where unknown.
+    complete : ndarray of bool, shape (n_samples,)
+    seed : int
+
+    Returns
+    -------
+    Shares
+        Empty where there are too few people.
+    """
+    generator = np.random.default_rng(seed)
+    gallery, judged = [], []
+    usable = np.flatnonzero((people >= 0) & complete)
+    counts = np.bincount(people[usable], minlength=1)
+    for person in np.flatnonzero(counts >= _FEWEST_PHOTOS):
+        own = generator.permutation(usable[people[usable] == person])
+        # Two at least: one to calibrate on, one to judge.
+        asked = max(2, round(_HELD_OUT * len(own)))
+        judged.append(own[:asked])
+        gallery.append(own[asked : asked + (len(own) - asked) // 2])
+    if len(judged) < _FEWEST_PEOPLE:
+        nobody = np.array([], dtype=np.int64)
+        return Shares(nobody, nobody)
+    return Shares(np.sort(np.concatenate(gallery)), np.sort(np.concatenate(judged)))
+
+
+class Evidence(NamedTuple):
+    """What attackers are given, photo by photo.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n, n_features)
+        In the order of replacement: the last ones are given back first.
+    read : ndarray of shape (n,)
+        The cell that was read, as a code.
+    people : ndarray of shape (n,)
+        Codes 0, 1, ... of those who are shared out.
+    """
+
+    features: NDArray[np.float32]
+    read: NDArray[np.int64]
+    people: NDArray[np.int64]
+
+
+def steps_of(n_features: int) -> list[int]:
+    """Numbers of features that are tried, from none to all."""
+    return [0, *(step for step in _STEPS if step < n_features), n_features]
+
+
+def measure(
+    gallery: Evidence, judged: Evidence, cells: NDArray[np.int64], seed: int
+) -> dict[str, NDArray]:
+    """Leakage of the last 0, 1, 2, ... features, by the attackers of this file.
+
+    Parameters
+    ----------
+    gallery, judged : Evidence
+    cells : ndarray of shape (n_people,)
+        Cell of every person.
+    seed : int
+        Of the division of the judged photos, and of exchanged people.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By number of features: ``given_back``, ``leakage_bits``, ``leakage_error`` (standard error
+        over people), ``in_cell_excess``, ``album_excess``, ``works`` (whether people are told apart
+        at all).
+    """
+    turn = np.zeros(len(judged.people), dtype=np.int64)
+    generator = np.random.default_rng(seed)
+    for person in np.unique(judged.people):
+        own = generator.permutation(np.flatnonzero(judged.people == person))
+        turn[own] = np.arange(len(own)) % 2
+    exchanged = exchange_people(cells, seed=seed)
+    rows = [
+        _leak(gallery, judged, cells, turn, count, exchanged)
+        for count in steps_of(gallery.features.shape[1])
+    ]
+    names = ("given_back", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return dict(zip((*names, "works"), columns, strict=True))
+
+
+def _leak(
+    gallery: Evidence,
+    judged: Evidence,
+    cells: NDArray[np.int64],
+    turn: NDArray[np.int64],
+    count: int,
+    exchanged: NDArray,
+) -> tuple[float, ...]:
+    """One number of features: calibrated on each half of the judged photos, judged on the other."""
+    n_people = len(cells)
+    sees = gallery.features.shape[1] - count
+    found = (
+        _scores(gallery.features[:, sees:], gallery.people, judged.features[:, sees:])
+        if count
+        else []
+    )
+    totals = np.empty((len(turn), n_people))
+    for half in (0, 1):
+        known, asked = turn == half, turn != half
+        # Doubt would hide a small leak behind an error of zero.
+        calibrations = [
+            calibrate(s[known], judged.people[known], cells, doubt=-np.inf) for s in found
+        ]
+        best = _best(found, calibrations, judged.people, cells, known)
+        total = _from_readings(judged.read, judged.people, cells, known)[judged.read[asked]]
+        if best is not None:
+            total = total + calibrations[best](found[best][asked])
+        totals[asked] = total
+    people = judged.people
+    log_q = log_in_cell(totals, people, cells)
+    bits = by_person(in_cell_bits(log_q, people, cells), people)
+    chance = by_person(1 / np.bincount(cells)[cells[people]], people)
+    excess = by_person(within_rank(log_q, people, 1), people) - chance
+    table = table_of_people(totals, people, n_people)
+    pooled = table * np.bincount(people, minlength=n_people)[:, None]
+    album = successes(log_in_cell(pooled, np.arange(n_people), cells))
+    works = permutation_p_value(table, exchanged) <= _WORKS
+    error = bits.std(ddof=1) / np.sqrt(len(bits))
+    above = float(np.diagonal(album).mean()) - null_of_mean(album, exchanged)[0]
+    return count, float(bits.mean()), float(error), float(excess.mean()), above, works
+
+
+def _scores(seen: NDArray, people: NDArray[np.int64], asked: NDArray) -> list[NDArray[np.float64]]:
+    """Linear discriminants, and one Gaussian per person with a spread of its own."""
+    found = []
+    for shrinkage in _SHRINKAGES:
+        weights, bias = discriminant(seen.astype(np.float32), people, shrinkage)
+        found.append((asked @ weights.T + bias).astype(np.float64))
+    bayes = GaussianNB(var_smoothing=0.1).fit(seen, people)
+    found.append(np.maximum(bayes.predict_joint_log_proba(asked), -1e4))
+    return found
+
+
+def _best(
+    found: list[NDArray[np.float64]],
+    calibrations: list[Calibration],
+    people: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    known: NDArray[np.bool_],
+) -> int | None:
+    """The attacker who tells most on the half it is calibrated on."""
+    if not found:
+        return None
+    gains = [
+        in_cell_bits(log_in_cell(c(s[known]), people[known], cells), people[known], cells).mean()
+        for c, s in zip(calibrations, found, strict=True)
+    ]
+    return int(np.argmax(gains))
+
+
+def _from_readings(
+    read: NDArray[np.int64],
+    people: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    known: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Log-probability of every reading for every person, of shape (n_read, n_people).
+
+    Who is misread in the same way again and again is marked by that.
+    """
+    counts = np.zeros((int(read.max()) + 1, len(cells)))
+    np.add.at(counts, (read[known], people[known]), 1)
+    share = np.full_like(counts, 1 / len(counts))
+    for cell in np.unique(cells):
+        members = cells == cell
+        total = counts[:, members].sum(axis=1, keepdims=True) + 1 / len(counts)
+        share[:, members] = total / total.sum()
+    return np.log((counts + _PSEUDO_COUNT * share) / (counts.sum(axis=0) + _PSEUDO_COUNT))
+
+
+def warn_of_too_few() -> None:
+    """Say why nothing was measured."""
+    warnings.warn(
+        f"strength='auto' needs {_FEWEST_PEOPLE} people or more with {_FEWEST_PHOTOS} photos each "
+        f"that have identity and all kept attributes; there are fewer, and strength=1 is used.",
+        CalibrationWarning,
+        stacklevel=4,
+    )
+
+
+def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
+    """How many features stay within the budget: the number to give back.
+
+    Parameters
+    ----------
+    frontier : dict
+        From :func:`measure`.
+    budget : float
+        Bits.
+    n_people : int
+        Who were judged.
+
+    Returns
+    -------
+    int
+        0 where nothing can be given back, or too few people are there to show that it can.
+    """
+    bits, error = frontier["leakage_bits"], frontier["leakage_error"]
+    if not frontier["works"][-1]:
+        warnings.warn(
+            "Calibration refused: its attackers do not tell people apart even by all features, so "
+            "they prove nothing. strength=1 is used; train the autoencoder longer, or on more "
+            "photos.",
+            CalibrationWarning,
+            stacklevel=4,
+        )
+        return 0
+    reach = bits + norm.ppf(_CONFIDENCE) * error
+    fits = (bits <= budget) & (reach <= _REACH * budget)
+    taken = int(np.argmin(fits)) if not fits.all() else len(fits)
+    given = int(frontier["given_back"][taken - 1]) if taken else 0
+    if given == 0 and bits[min(1, len(bits) - 1)] <= budget:
+        needed = n_people * (norm.ppf(_CONFIDENCE) * error[1] / budget) ** 2
+        warnings.warn(
+            f"The {n_people} people with {_FEWEST_PHOTOS} photos or more cannot show a leakage of "
+            f"{budget} bit: about {max(n_people + 1, round(needed))} would be needed. strength=1 "
+            f"is used.",
+            CalibrationWarning,
+            stacklevel=4,
+        )
+    return given

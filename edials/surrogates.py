@@ -1,0 +1,232 @@
+"""Where surrogates come from: a distribution of the features given what is kept.
+
+A draw depends on the kept attributes, on the features that are given back, and on chance. So
+whoever sees it learns no more about the person than these attributes and features tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve
+from sklearn.linear_model import Ridge
+
+from ._targets import one_hot
+from .exceptions import EdialsError
+
+# People nobody named enter a surrogate's distribution as if they were as many as the named ones, or
+# this many, at most: a large crowd must not decide what the released faces look like.
+_CROWD = 100
+# Share of the spherical part that keeps a covariance invertible.
+_TINY = 1e-6
+
+
+def row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How much each photo counts in the surrogates' distribution: every named person once."""
+    weights = np.zeros(len(people))
+    named, crowd = complete & (people >= 0), complete & (people < 0)
+    photos = np.bincount(people[named], minlength=1)
+    weights[named] = 1 / photos[people[named]]
+    weights[crowd] = min(1.0, max((photos > 0).sum(), _CROWD) / max(crowd.sum(), 1))
+    return weights
+
+
+@dataclass(frozen=True)
+class SurrogatePrior:
+    """A Gaussian of all features, given the kept attributes.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Classes of each attribute.
+    centre : ndarray of shape (sum(sizes),)
+        Share of every class.
+    mean : ndarray of shape (n_features,)
+        Mean of the features at these shares.
+    effects : ndarray of shape (sum(sizes), n_features)
+        ``mean + (one_hot(attributes) - centre) @ effects`` is the mean for some attributes.
+    covariance : ndarray of shape (n_features, n_features)
+        Pooled covariance of single photos around that mean.
+    """
+
+    sizes: list[int]
+    centre: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    effects: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    def given(
+        self,
+        mask: NDArray[np.bool_],
+        *,
+        emphasis: float = 1.3,
+        consistency: float = 0.9,
+        temperature: float = 0.3,
+    ) -> ConditionalDraw:
+        """The distribution of the marked features, given the attributes and the other features.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (n_features,)
+            Features to replace.
+        emphasis : float, default=1.3
+            Factor on the attributes' effects: pictures show less of an attribute than the features
+            they are decoded from, so a draw exaggerates.
+        consistency : float in [0, 1), default=0.9
+            Share of the variance that is removed along the directions which tell the attributes'
+            classes apart (Fisher's): a draw should be typical of its attributes, or they are lost
+            in the noise.
+        temperature : float in (0, 1], default=0.3
+            Factor on the standard deviation of a draw. A Gaussian reaches further than faces do:
+            its far draws look like several faces at once; nearer ones are more like faces, and more
+            alike.
+
+        Returns
+        -------
+        ConditionalDraw
+
+        References
+        ----------
+        The conditional of a joint Gaussian: Bishop (2006), "Pattern recognition and machine
+        learning", eqs. 2.81 and 2.82.
+        """
+        kept = ~mask
+        eye = np.eye(len(mask)) * _TINY * np.trace(self.covariance) / len(mask)
+        joint = self.covariance + eye
+        slope = np.zeros((int(kept.sum()), int(mask.sum())))
+        if kept.any():
+            slope = solve(joint[np.ix_(kept, kept)], joint[np.ix_(kept, mask)], assume_a="pos")
+        rest = joint[np.ix_(mask, mask)] - joint[np.ix_(mask, kept)] @ slope
+        # What the features given back do not tell of the attributes already.
+        effects = self.effects[:, mask] - self.effects[:, kept] @ slope
+        factor = np.linalg.cholesky((rest + rest.T) / 2).T  # noise @ factor: factor' factor
+        if len(effects) and mask.any():
+            factor = _calm(factor, effects, self.sizes, consistency)
+        return ConditionalDraw(
+            mask=mask,
+            sizes=self.sizes,
+            centre=self.centre,
+            intercept=self.mean[mask] - self.mean[kept] @ slope,
+            effects=emphasis * effects,
+            slope=slope,
+            factor=temperature * factor,
+        )
+
+
+@dataclass(frozen=True)
+class ConditionalDraw:
+    """Draws of some features, given the kept attributes and the other features.
+
+    Attributes
+    ----------
+    mask : ndarray of bool, shape (n_features,)
+        The ``n_replaced`` features that are drawn.
+    sizes : list of int
+    centre : ndarray of shape (sum(sizes),)
+    intercept : ndarray of shape (n_replaced,)
+    effects : ndarray of shape (sum(sizes), n_replaced)
+    slope : ndarray of shape (n_features - n_replaced, n_replaced)
+    factor : ndarray of shape (n_replaced, n_replaced)
+    """
+
+    mask: NDArray[np.bool_]
+    sizes: list[int]
+    centre: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    effects: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    factor: NDArray[np.float64]
+
+    def __call__(
+        self, coordinates: NDArray, codes: NDArray[np.int64], noise: NDArray
+    ) -> NDArray[np.float32]:
+        """Replace the marked features of every row.
+
+        Parameters
+        ----------
+        coordinates : ndarray of shape (n, n_features)
+            The marked ones are not looked at.
+        codes : ndarray of shape (n, n_attributes)
+        noise : ndarray of shape (n, n_features)
+            Standard normal.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features)
+        """
+        # In double precision, so that the last bit of a sum, which may depend on how many rows
+        # there are, is rounded away.
+        own = coordinates.astype(np.float64)
+        drawn = self.intercept + own[:, ~self.mask] @ self.slope
+        drawn += (one_hot(codes, self.sizes) - self.centre) @ self.effects
+        drawn += noise[:, self.mask].astype(np.float64) @ self.factor
+        own[:, self.mask] = drawn
+        return own.astype(np.float32)
+
+
+def fit_prior(
+    coordinates: NDArray,
+    codes: NDArray[np.int64],
+    sizes: list[int],
+    people: NDArray[np.int64],
+) -> SurrogatePrior:
+    """Estimate the surrogates' distribution.
+
+    The mean is a regression on the attributes, so that no cell needs people of its own; the
+    covariance is pooled over all rows. Every named person counts once. A crowd that nobody named
+    teaches what the attributes look like; how its pictures differ otherwise, in framing say, is
+    regressed out.
+
+    Parameters
+    ----------
+    coordinates : ndarray of shape (n_samples, n_features)
+    codes : ndarray of shape (n_samples, n_attributes)
+        Rows with a missing label (-1) are left out.
+    sizes : list of int
+    people : ndarray of shape (n_samples,)
+        Person codes; -1 where unknown.
+
+    Returns
+    -------
+    SurrogatePrior
+    """
+    known: NDArray[np.bool_] = np.all(codes >= 0, axis=1)
+    if known.sum() < 2:
+        raise EdialsError(f"{int(known.sum())} images have all kept attributes; expected two.")
+    rows, weights = coordinates[known].astype(np.float64), row_weights(people, known)[known]
+    named = people[known] >= 0
+    indicators = one_hot(codes[known], sizes)
+    counted = weights * named if named.any() else weights
+    centre = np.average(indicators, axis=0, weights=counted)
+    # The last column is what the crowd differs by: zero for the named, whom draws are to resemble.
+    predictors = np.column_stack([indicators - centre, (~named) * float(named.any())])
+    regression = Ridge(alpha=1.0).fit(predictors, rows, sample_weight=weights)
+    residuals = rows - regression.predict(predictors)
+    scaled = residuals * np.sqrt(weights / weights.sum())[:, None]
+    return SurrogatePrior(
+        sizes=sizes,
+        centre=centre,
+        mean=np.asarray(regression.intercept_),
+        effects=regression.coef_.T[:-1],
+        covariance=scaled.T @ scaled,
+    )
+
+
+def _calm(factor: NDArray, effects: NDArray, sizes: list[int], consistency: float) -> NDArray:
+    """Shrink the noise along the directions that separate the attributes' classes.
+
+    In the whitened space the separating directions are those of the whitened class effects.
+    """
+    contrasts, start = [], 0
+    for size in sizes:
+        block = effects[start : start + size]
+        contrasts.append(block - block.mean(axis=0))
+        start += size
+    # noise @ factor = residual, so a residual r is the noise r @ inv(factor).
+    whitened = np.linalg.solve(factor.T, np.concatenate(contrasts).T)
+    directions, spread, _ = np.linalg.svd(whitened, full_matrices=False)
+    directions = directions[:, spread > 1e-3 * spread[0]]
+    keep = np.sqrt(1 - consistency)
+    return factor - (1 - keep) * directions @ (directions.T @ factor)
