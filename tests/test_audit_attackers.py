@@ -15,6 +15,7 @@ from edials.audit.attackers import PixelAttacker, PoisonAttacker
 from edials.audit.campaign import fresh_releases, pairs_to_learn_from
 from edials.audit.files import file_findings
 from edials.audit.leaks import donor_matches, withheld_p_value
+from edials.audit.reading import role
 from edials.audit.roster import make_attackers
 from edials.audit.undoing import ReverseAttacker
 from edials.datasets import draw_factors, make_faces, render_faces
@@ -67,11 +68,18 @@ def test_doing_nothing_is_seen_by_everyone(town):
     each = report.attackers.drop("all together")
     np.testing.assert_allclose(each["alone"], each["clear_accuracy"])
     assert each["valid"].all()
-    roles = each["learns_from"]
-    assert roles["poison: LDA on the pixels"] == "released, shown clear"
-    assert roles["LDA on clear photos after a learned map"] == "clear, and pairs of the gallery"
+    roles = each[["learns_from", "pairs_of", "shown"]].T.to_dict("list")
+    assert roles == {
+        "LDA on the pixels": ["released", "", "released"],
+        "LDA on clear photos after a learned map": ["clear", "the gallery", "released"],
+        "poison: LDA on the pixels": ["released", "", "clear"],
+    }
+    said = [role(outcome) for outcome in report.outcomes]
+    assert said[1] == "learns from clear photos, pairs of the gallery"
+    assert said[2] == "learns from released images, is shown clear photos"
+    assert said[1] in report.to_html(pictures=False)
     # A poisoned gallery is shown photos, of which nobody need guess the attributes.
-    different = ["learns_from", "shown", "risk_predicted_cell", "still_learning"]
+    different = ["shown", "risk_predicted_cell", "still_learning"]
     figures = each.drop(columns=different)
     assert figures.loc["LDA on the pixels"].equals(figures.loc["poison: LDA on the pixels"])
 
@@ -137,7 +145,8 @@ def test_an_attacker_need_not_say_anything_of_itself(town):
     own = Counting()
     report = judged(town, town.images, own, PoisonAttacker(own))
     assert own.fits == 2, "once on clear photos, once for both of its roles"
-    assert report.attackers["learns_from"].to_list()[:2] == ["released", "released, shown clear"]
+    assert report.attackers["learns_from"].to_list()[:2] == ["released", "released"]
+    assert report.attackers["shown"].to_list()[:2] == ["released", "clear"]
 
 
 def test_names_and_levels(fitted):

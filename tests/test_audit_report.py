@@ -153,7 +153,7 @@ def test_what_was_not_tried_is_said(report):
 
 def test_json_keeps_its_schema(report):
     content = json.loads(report.to_json())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["gallery"].keys() == {"enrol", "validation", "probe"}
     assert {"in_cell_excess", "leakage_bits", "valid"} <= content["attackers"][0].keys()
     assert {"diversity", "yaw_correlation"} <= content["retention"].keys()

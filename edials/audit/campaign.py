@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -243,7 +243,7 @@ def attack_all(
         attack = found[id(attacker)]
         outcome = judge_scores(
             attacker.name,
-            _role(attacker, material.pairs_of),
+            _learns_from(attacker),
             validation=(attack.scores["validation"], people["validation"]),
             probe=(attack.scores["probe"], people["probe"]),
             clear_accuracy=rank_1(attack.clear, people["probe"].codes),
@@ -252,6 +252,8 @@ def attack_all(
             log_cells=material.log_cells if _sees_release(attacker) else None,
             seed=seed,
         )
+        if hasattr(attacker, "fit_pairs"):
+            outcome = replace(outcome, pairs_of=material.pairs_of)
         outcomes.append(outcome)
         if attack.measures:
             measures[attacker.name] = attack.measures
@@ -284,16 +286,6 @@ def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -
         wanted = SANITY_SHARE * best if bar is None else min(1.0, bar / len(probe.cells))
         bars.append(wanted if works else np.inf)
     return bars
-
-
-def _role(attacker: Any, pairs_of: str) -> str:
-    """What it learns from, and what it is shown where that is not the release."""
-    role = _learns_from(attacker)
-    if hasattr(attacker, "fit_pairs"):
-        role += f", and pairs of {pairs_of}"
-    if getattr(attacker, "shown", "released") == "clear":
-        role += ", shown clear"
-    return role
 
 
 def _sees_release(attacker: Any) -> bool:

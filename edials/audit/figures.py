@@ -61,7 +61,7 @@ class AttackFigures:
     ----------
     name : str
     learns_from : str
-        "released" (retrained) or "clear" (static), and in words what else it was given.
+        "released" (retrained), "clear" (static), "choices", or "both" (all sound ones together).
     clear_accuracy : float
         Rank-1 of the same attacker in the same role on clear photos.
     valid : bool
@@ -104,6 +104,9 @@ class AttackFigures:
         Which probes it was shown: "released", "clear" (its gallery is poisoned) or "choices".
     still_learning : bool or None
         Whether more images made it stronger; None if that was not tried.
+    pairs_of : str, default=""
+        Whose pairs (photo, what was released for it) it learned from as well: "the gallery", or
+        "31 other people"; empty for who learns from no pairs.
     per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
         Confidential, and no part of tables and JSON, like the two below.
     person_scores : ndarray of shape (n_people, n_people)
@@ -154,6 +157,7 @@ class AttackFigures:
     det: NDArray[np.float64] = field(repr=False, compare=False)
     shown: str = "released"
     still_learning: bool | None = None
+    pairs_of: str = ""
 
 
 def judge_scores(

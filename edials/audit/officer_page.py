@@ -18,6 +18,7 @@ from .reading import (
     STAYS_PERSONAL,
     meaning,
     not_tried,
+    role,
     verdict,
 )
 from .utility import group_gaps
@@ -155,15 +156,10 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _risk_chart(report: AuditReport) -> str:
-    learns = {
-        "clear": "learns from clear photos",
-        "released": "learns from released images",
-        "both": "all sound ones combined",
-    }
     bars = [
         Bar(
             outcome.name,
-            learns.get(outcome.learns_from, f"learns from: {outcome.learns_from}"),
+            role(outcome),
             outcome.risk,
             outcome.ci_low,
             outcome.ci_high,

@@ -26,6 +26,12 @@ _KINDS_OF_ATTACK = (
     (("at fmr",), "whether a released image shows another enrolled person"),
     (("choices", "withheld set"), "whether what was changed or withheld names anybody"),
 )
+_LEARNS = {
+    "clear": "learns from clear photos",
+    "released": "learns from released images",
+    "choices": "learns from the choices",
+    "both": "all sound ones combined",
+}
 _NEVER_TRIED = (
     "attackers with other pictures of these people, more computing time, or commercial face search",
     "people who look at the pictures and know who was photographed",
@@ -100,6 +106,21 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
     alarm = bool(report.copies) or worst is None or report.leak_found or report.floor >= 0.5
     alarm |= not report.testable or report.withheld_p_value < WITHHOLDING_TELLS
     return headline, alarm, said
+
+
+def role(outcome: AttackFigures) -> str:
+    """What an attacker learned from, and what it is asked about where that is not the release.
+
+    Parameters
+    ----------
+    outcome : AttackFigures
+    """
+    said = _LEARNS[outcome.learns_from]
+    if outcome.pairs_of:
+        said += f", pairs of {outcome.pairs_of}"
+    if outcome.shown == "clear":
+        said += ", is shown clear photos"
+    return said
 
 
 def _album_tells(worst: AttackFigures) -> bool:

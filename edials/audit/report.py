@@ -19,7 +19,7 @@ from .officer_page import officer_page
 from .reading import WITHHOLDING_TELLS
 
 #: Grows when a field of ``to_json`` changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # A leak is said to be found below this: one in twenty audits of nothing says so, too.
 _FOUND = 0.05
