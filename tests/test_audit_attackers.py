@@ -11,10 +11,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from edials.audit import audit
 from edials.audit.adaptive import PairAttacker
-from edials.audit.attackers import PixelAttacker, PoisonAttacker
+from edials.audit.attackers import KINDS, PixelAttacker, PoisonAttacker, kind_of
 from edials.audit.campaign import fresh_releases, pairs_to_learn_from
 from edials.audit.files import file_findings
-from edials.audit.leaks import donor_matches, withheld_p_value
+from edials.audit.leaks import ChoiceAttacker, donor_matches, withheld_p_value
 from edials.audit.reading import role
 from edials.audit.roster import make_attackers
 from edials.audit.undoing import ReverseAttacker
@@ -79,7 +79,7 @@ def test_doing_nothing_is_seen_by_everyone(town):
     assert said[2] == "learns from released images, is shown clear photos"
     assert said[1] in report.to_html(pictures=False)
     # A poisoned gallery is shown photos, of which nobody need guess the attributes.
-    different = ["shown", "risk_predicted_cell", "still_learning"]
+    different = ["shown", "kind", "risk_predicted_cell", "still_learning"]
     figures = each.drop(columns=different)
     assert figures.loc["LDA on the pixels"].equals(figures.loc["poison: LDA on the pixels"])
 
@@ -147,6 +147,23 @@ def test_an_attacker_need_not_say_anything_of_itself(town):
     assert own.fits == 2, "once on clear photos, once for both of its roles"
     assert report.attackers["learns_from"].to_list()[:2] == ["released", "released"]
     assert report.attackers["shown"].to_list()[:2] == ["released", "clear"]
+    assert report.attackers["kind"].to_list()[:2] == ["parrot", "poison"]
+
+
+def test_every_attacker_has_its_kind(fitted):
+    kinds = {a.name: kind_of(a) for a in make_attackers("thorough", fitted, 0)}
+    assert set(kinds.values()) == set(KINDS) - {"choices"}
+    assert kinds["unseen network"] == "unseen"
+    assert kinds["network, retrained"] == kinds["LDA on the pixels"] == "parrot"
+    assert kinds["poison: network, retrained"] == "poison"
+    assert kind_of(ChoiceAttacker()) == "choices"
+    assert kind_of(ClearPixels()) == "static", "a user need not say it"
+    networks = {a.name for a in make_attackers("thorough", fitted, 0) if a.__dict__.get("network")}
+    assert {"network of clear photos", "network, retrained"} <= networks
+    wrong = PixelAttacker()
+    wrong.kind = "parot"
+    with pytest.raises(ValueError, match=r"kind='parot'; expected one of .*'parrot'"):
+        kind_of(wrong)
 
 
 def test_names_and_levels(fitted):

@@ -146,9 +146,26 @@ def test_what_was_not_tried_is_said(report):
     missing = not_tried(report)
     assert any("undo the anonymization" in said for said in missing)
     assert any("hair, clothes" in said for said in missing)
-    context = replace(report.outcomes[0], name="LDA on the surroundings")
-    more = replace(report, outcomes=[*report.outcomes, context])
-    assert not any("hair, clothes" in said for said in not_tried(more))
+    assert not any("learn from released images" in said for said in missing)
+    assert any("networks retrained" in said for said in missing), "the parrots here are linear"
+
+    def with_one(**facts):
+        other = replace(report.outcomes[0], name="somebody", **facts)
+        return not_tried(replace(report, outcomes=[*report.outcomes, other]))
+
+    assert not any("hair, clothes" in said for said in with_one(kind="context"))
+    assert any("hair, clothes" in said for said in with_one(kind="static"))
+    assert "what hair, clothes and background give away: tried, but BROKEN" in with_one(
+        kind="context", valid=False
+    )
+    assert not any("networks retrained" in said for said in with_one(network=True))
+    assert not any("own encoder" in said for said in with_one(uses_encoder=True))
+    assert any("own encoder" in said for said in with_one(uses_encoder=True, shown="clear"))
+    facts = {"n_fresh": 2, "withheld_p_value": 0.5, "measures": {"x": {"share at FMR 0.01": 0.1}}}
+    told = not_tried(replace(report, **facts))
+    for words in ("by themselves", "changed or withheld", "another enrolled"):
+        assert any(words in said for said in missing)
+        assert not any(words in said for said in told)
 
 
 def test_json_keeps_its_schema(report):
@@ -156,6 +173,7 @@ def test_json_keeps_its_schema(report):
     assert content["schema_version"] == 2
     assert content["gallery"].keys() == {"enrol", "validation", "probe"}
     assert {"in_cell_excess", "leakage_bits", "valid"} <= content["attackers"][0].keys()
+    assert {"kind", "pairs_of", "network"} <= content["attackers"][0].keys()
     assert {"diversity", "yaw_correlation"} <= content["retention"].keys()
     assert {"attribute", "class", "clear", "released"} <= content["utility_by_class"][0].keys()
     assert {"by", "group", "n_people"} <= content["utility_by_group"][0].keys()

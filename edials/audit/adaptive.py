@@ -43,6 +43,7 @@ class PairAttacker:
     """
 
     name, learns_from, shown = "LDA on clear photos after a learned map", "clear", "released"
+    kind = "adaptive"
 
     def __init__(
         self,

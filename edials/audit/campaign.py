@@ -15,6 +15,7 @@ from tqdm import tqdm
 from .._validation import to_uint8
 from ..certification import is_blank
 from ..exceptions import IdentityLeakWarning
+from .attackers import kind_of
 from .calibration import calibrate, combine
 from .exchange import exchange_people, permutation_p_value, smallest_p_value, table_of_people
 from .figures import SANITY_SHARE, AttackFigures, People, judge_scores
@@ -223,6 +224,7 @@ def attack_all(
     measures : dict of str to dict
         What attackers measured besides, by their names.
     """
+    kinds = [kind_of(attacker) for attacker in attackers]  # before the work, since it can refuse
     learners: dict[int, list[Any]] = {}
     for attacker in attackers:
         learners.setdefault(id(getattr(attacker, "learner", attacker)), []).append(attacker)
@@ -239,7 +241,7 @@ def attack_all(
     people = material.people
     bars = _bars(attackers, [found[id(attacker)] for attacker in attackers], people["probe"], seed)
     outcomes, sound, measures = [], [], {}
-    for attacker, bar in zip(attackers, bars, strict=True):
+    for attacker, kind, bar in zip(attackers, kinds, bars, strict=True):
         attack = found[id(attacker)]
         outcome = judge_scores(
             attacker.name,
@@ -252,9 +254,7 @@ def attack_all(
             log_cells=material.log_cells if _sees_release(attacker) else None,
             seed=seed,
         )
-        if hasattr(attacker, "fit_pairs"):
-            outcome = replace(outcome, pairs_of=material.pairs_of)
-        outcomes.append(outcome)
+        outcomes.append(replace(outcome, kind=kind, **_facts(attacker, material)))
         if attack.measures:
             measures[attacker.name] = attack.measures
         # Who is shown the photos themselves attacks something else, and does not join the others.
@@ -288,6 +288,16 @@ def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -
     return bars
 
 
+def _facts(attacker: Any, material: Material) -> dict[str, Any]:
+    """What a report says of an attacker beside its figures."""
+    learner = getattr(attacker, "learner", attacker)
+    return {
+        "pairs_of": material.pairs_of if hasattr(learner, "fit_pairs") else "",
+        "network": bool(getattr(attacker, "network", False)),
+        "uses_encoder": getattr(attacker, "encode", None) is not None,
+    }
+
+
 def _sees_release(attacker: Any) -> bool:
     return getattr(attacker, "shown", "released") == "released"
 
@@ -307,7 +317,7 @@ def _ensemble(found: list[Attack], material: Material, seed: int) -> AttackFigur
         name: combine(calibrations, [attack.scores[name] for attack in found])
         for name in ("validation", "probe")
     }
-    return judge_scores(
+    outcome = judge_scores(
         TOGETHER,
         "both",
         validation=(together["validation"], validation),
@@ -320,3 +330,4 @@ def _ensemble(found: list[Attack], material: Material, seed: int) -> AttackFigur
         log_cells=material.log_cells,
         seed=seed,
     )
+    return replace(outcome, kind="ensemble")

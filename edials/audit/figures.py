@@ -107,6 +107,11 @@ class AttackFigures:
     pairs_of : str, default=""
         Whose pairs (photo, what was released for it) it learned from as well: "the gallery", or
         "31 other people"; empty for who learns from no pairs.
+    kind : str, default=""
+        What it tries, see :data:`edials.audit.attackers.KINDS`; "ensemble" for all sound ones
+        together, empty if nobody said.
+    network, uses_encoder : bool, default=False
+        Whether it is a neural network, and whether it uses the anonymizer's own encoder.
     per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
         Confidential, and no part of tables and JSON, like the two below.
     person_scores : ndarray of shape (n_people, n_people)
@@ -158,6 +163,9 @@ class AttackFigures:
     shown: str = "released"
     still_learning: bool | None = None
     pairs_of: str = ""
+    kind: str = ""
+    network: bool = False
+    uses_encoder: bool = False
 
 
 def judge_scores(

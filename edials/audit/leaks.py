@@ -14,6 +14,8 @@ from .attackers import PixelAttacker
 from .exchange import exchange_people, share_at_least
 
 _RATES = (1e-2, 1e-3)
+#: How the figures of :func:`donor_matches` begin.
+DONORS = "share at FMR"
 
 
 def donor_matches(
@@ -51,7 +53,7 @@ def donor_matches(
     figures: dict[str, float] = {}
     for rate in _RATES:
         share = float((found > np.quantile(clear, 1 - rate)).mean())
-        figures |= {f"share at FMR {rate:g}": share, f"ratio at FMR {rate:g}": share / rate}
+        figures |= {f"{DONORS} {rate:g}": share, f"ratio at FMR {rate:g}": share / rate}
     return figures
 
 
@@ -109,7 +111,7 @@ class ChoiceAttacker(PixelAttacker):
     random_state : int, default=0
     """
 
-    name, learns_from, shown = "the choices", "choices", "choices"
+    name, learns_from, shown, kind = "the choices", "choices", "choices", "choices"
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
         """Choices as they are; images, on which it proves itself, as pixels."""

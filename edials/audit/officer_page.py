@@ -177,7 +177,7 @@ def _attackers_table(report: AuditReport) -> str:
     for o in report.outcomes:
         rows.append(
             [
-                o.name,
+                f"{o.name}\n({o.kind})" if o.kind else o.name,
                 "yes" if o.valid else "BROKEN: not evidence",
                 f"{100 * o.clear_accuracy:.1f}",
                 _with_interval(100 * o.risk, 100 * o.ci_low, 100 * o.ci_high, 1),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .leaks import DONORS
 
 if TYPE_CHECKING:
     from .figures import AttackFigures
@@ -12,20 +15,6 @@ if TYPE_CHECKING:
 
 #: Withholding that goes by people is said to tell below this p-value.
 WITHHOLDING_TELLS = 0.01
-# What a report can lack: words in an attacker's name that show it was tried, and what it is.
-_KINDS_OF_ATTACK = (
-    (("surrounding",), "what hair, clothes and background give away"),
-    (("latent",), "attackers who use the anonymizer's own encoder"),
-    (("of clear photos", "static"), "recognisers of clear photos"),
-    (("retrained",), "networks retrained on released images"),
-    (("unseen", "second recogniser"), "a recogniser that no part of the method knew"),
-    (("poison",), "recognisers trained on released images and asked about clear photos"),
-    (("learned map",), "attackers who learn from pairs how the method changes photos"),
-    (("reverse",), "networks that undo the anonymization"),
-    (("fresh releases",), "attackers who anonymize photos of these people by themselves"),
-    (("at fmr",), "whether a released image shows another enrolled person"),
-    (("choices", "withheld set"), "whether what was changed or withheld names anybody"),
-)
 _LEARNS = {
     "clear": "learns from clear photos",
     "released": "learns from released images",
@@ -205,10 +194,51 @@ def not_tried(report: AuditReport) -> list[str]:
     ----------
     report : AuditReport
     """
-    tried = [outcome.name.lower() for outcome in report.outcomes]
-    tried += [figure.lower() for measures in report.measures.values() for figure in measures]
-    tried += ["fresh releases"] if report.n_fresh else []
-    tried += ["withheld set"] if np.isfinite(report.withheld_p_value) else []
-    names = " | ".join(tried)
-    missing = [said for words, said in _KINDS_OF_ATTACK if not any(w in names for w in words)]
+    missing = []
+    for said, tried in _attempts(report):
+        if not tried:
+            missing.append(said)
+        elif not any(getattr(one, "valid", True) for one in tried):
+            missing.append(f"{said}: tried, but BROKEN")
     return [*missing, *_NEVER_TRIED]
+
+
+def _attempts(report: AuditReport) -> list[tuple[str, Sequence[Any]]]:
+    """What can be tried, each with the attackers, or the facts, that show it was."""
+    outcomes, measures = report.outcomes, report.measures.values()
+
+    def attempts(*kinds: str, network: bool = False) -> list[AttackFigures]:
+        return [o for o in outcomes if o.kind in kinds and (o.network or not network)]
+
+    return [
+        ("what hair, clothes and background give away", attempts("context")),
+        (
+            "attackers who use the anonymizer's own encoder",
+            [o for o in outcomes if o.uses_encoder and o.shown != "clear"],
+        ),
+        ("recognisers of clear photos", attempts("static", "unseen")),
+        ("attackers who learn from released images", attempts("parrot")),
+        ("networks retrained on released images", attempts("parrot", network=True)),
+        ("a recogniser that no part of the method knew", attempts("unseen")),
+        (
+            "recognisers trained on released images and asked about clear photos",
+            attempts("poison"),
+        ),
+        (
+            "attackers who learn from pairs how the method changes photos",
+            attempts("adaptive", "reverse"),
+        ),
+        ("networks that undo the anonymization", attempts("reverse")),
+        (
+            "attackers who anonymize photos of these people by themselves",
+            [True] * report.n_fresh,
+        ),
+        (
+            "whether a released image shows another enrolled person",
+            [True for found in measures if any(name.startswith(DONORS) for name in found)],
+        ),
+        (
+            "whether what was changed or withheld names anybody",
+            [*attempts("choices"), *([True] if np.isfinite(report.withheld_p_value) else [])],
+        ),
+    ]

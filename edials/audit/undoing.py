@@ -49,6 +49,7 @@ class ReverseAttacker:
     """
 
     name, learns_from, shown = "reverse", "clear", "released"
+    kind, network = "reverse", True
 
     def __init__(
         self,
