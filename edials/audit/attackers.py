@@ -18,11 +18,19 @@ It may say more:
 - ``network``: whether it is a neural network; False without the attribute.
 - ``encode``: the anonymizer's own encoder, if it uses that; None and no attribute mean that it
   does not.
+- ``learner``: the attacker that does the work, if this one is another role of it. Attackers with
+  one learner are run together: it proves itself on clear photos once and learns every gallery once.
+  Then ``fit``, ``scores`` and ``fit_pairs`` are the learner's.
+- ``cheap``: whether to train it twice more, on a quarter and on half of the gallery, for the
+  learning curve (a shallow copy is fitted again). Without it only the linear ones here are cheap.
 
 and may have more methods:
 
 - ``fit_pairs(clear, released)``, called before ``fit`` with photos and what was released for them.
 - ``measures(clear, released)``, called at the end with probes: figures for the report, by name.
+- ``embed(images)``, unit rows of shape (n_samples, n_features), or None if it cannot: asked of who
+  learns from clear photos whether outputs match other enrolled people
+  (:func:`edials.audit.leaks.donor_matches`).
 """
 
 from __future__ import annotations
