@@ -229,6 +229,9 @@ def test_report_is_whole(town, fitted):
     assert {"name", "risk", "ci_low", "ci_high", "clear_accuracy", "valid"} <= set(
         content["attackers"][0]
     )
+    used = report.attackers["uses_encoder"]
+    assert used["LDA on the latents"]
+    assert not used["LDA on the pixels"]
     assert "reconstruction" in content["utility"]["age"]
     page = report.to_html()
     assert page.count("<img") == 1

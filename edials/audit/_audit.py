@@ -130,7 +130,8 @@ def audit(
         fresh=fresh,
         **pairs_to_learn_from(before, after, enrol, others, labels.codes[others], fresh),
     )
-    outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose)
+    encoder = getattr(anonymizer, "autoencoder_", None)
+    outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose, encoder)
     curve, outcomes = learning_curve(panel, outcomes, material, seeds["resamples"], n_jobs)
     known = rows[~withheld[rows]]
     told = np.flatnonzero((people >= 0) & ((parts != "none") | withheld))
@@ -147,7 +148,7 @@ def audit(
         smallest_cell=int(np.bincount(cells).min()),
         outcomes=outcomes,
         copies=copies_of_originals(before[~withheld], after[~withheld]),
-        linkage=link_release(images, everybody, getattr(anonymizer, "autoencoder_", None)),
+        linkage=link_release(images, everybody, encoder),
         retention=picture_retention(before[known], after[known]),
         faces=[before[probe][faces], after[probe][faces]],
         gallery={name: len(group) for name, group in groups.items()},

@@ -16,8 +16,8 @@ It may say more:
 - ``times_chance``: the bar it states for itself on clear photos, as a multiple of 1 / people.
   Without it the bar is a share of the best attacker's success.
 - ``network``: whether it is a neural network; False without the attribute.
-- ``encode``: the anonymizer's own encoder, if it uses that; None and no attribute mean that it
-  does not.
+- ``encode``: the encoder that it uses, if any. If that is the ``autoencoder_`` of the audit's
+  ``anonymizer``, or a method of it, the report says that the anonymizer's own encoder was used.
 - ``learner``: the attacker that does the work, if this one is another role of it. Attackers with
   one learner are run together: it proves itself on clear photos once and learns every gallery once.
   Then ``fit``, ``scores`` and ``fit_pairs`` are the learner's.

@@ -203,7 +203,12 @@ def _measures(attacker: Any, material: Material) -> dict[str, float]:
 
 
 def attack_all(
-    attackers: list[Any], material: Material, seed: int, n_jobs: int | None, verbose: int
+    attackers: list[Any],
+    material: Material,
+    seed: int,
+    n_jobs: int | None,
+    verbose: int,
+    encoder: Any = None,
 ) -> tuple[list[AttackFigures], dict[str, dict[str, float]]]:
     """Run every attacker, then all sound ones together, and judge them.
 
@@ -217,6 +222,8 @@ def attack_all(
     n_jobs : as joblib takes it
     verbose : int
         Whether a bar shows the progress.
+    encoder : AdversarialAutoencoder, optional
+        The anonymizer's own: who uses it is told by it.
 
     Returns
     -------
@@ -254,7 +261,7 @@ def attack_all(
             log_cells=material.log_cells if _sees_release(attacker) else None,
             seed=seed,
         )
-        outcomes.append(replace(outcome, kind=kind, **_facts(attacker, material)))
+        outcomes.append(replace(outcome, kind=kind, **_facts(attacker, material, encoder)))
         if attack.measures:
             measures[attacker.name] = attack.measures
         # Who is shown the photos themselves attacks something else, and does not join the others.
@@ -288,13 +295,14 @@ def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -
     return bars
 
 
-def _facts(attacker: Any, material: Material) -> dict[str, Any]:
+def _facts(attacker: Any, material: Material, encoder: Any) -> dict[str, Any]:
     """What a report says of an attacker beside its figures."""
+    used = getattr(attacker, "encode", None)
     learner = getattr(attacker, "learner", attacker)
     return {
         "pairs_of": material.pairs_of if hasattr(learner, "fit_pairs") else "",
         "network": bool(getattr(attacker, "network", False)),
-        "uses_encoder": getattr(attacker, "encode", None) is not None,
+        "uses_encoder": encoder is not None and encoder in (used, getattr(used, "__self__", None)),
     }
 
 
