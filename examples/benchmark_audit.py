@@ -99,8 +99,8 @@ def row(name: str, report: AuditReport, seconds: float) -> dict[str, Any]:
         }
     )
     sound = [o for o in report.outcomes if o.valid]
-    static = {o.name: o.alone for o in sound if o.learns_from == "clear"}
-    parrot = {o.name: o.alone for o in sound if o.learns_from == "released"}
+    static = {o.name: o.risk_without_attributes for o in sound if o.learns_from == "clear"}
+    parrot = {o.name: o.risk_without_attributes for o in sound if o.learns_from == "released"}
     released = {} if report.utility.empty else report.utility["released"].to_dict()
     return {
         "method": name,

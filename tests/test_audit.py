@@ -162,7 +162,7 @@ def test_blur_falls_to_attackers_who_retrain(town):
     report = judged(town, blurred, attackers=[*STATIC, "LDA on the pixels"])
     static, parrot = report.attackers.iloc[0], report.attackers.iloc[1]
     assert parrot["risk"] > report.floor + 0.3
-    assert static["alone"] < parrot["alone"] + 0.05
+    assert static["risk_without_attributes"] < parrot["risk_without_attributes"] + 0.05
 
 
 def test_a_broken_attacker_is_no_evidence(town):
@@ -346,11 +346,11 @@ def test_networks_attack_as_well(town):
     assert roles["network, retrained"] == "released"
     assert "ratio at FMR 0.01" in report.measures["network of clear photos"]
     networks = [name for name in roles.index if name.startswith("network")]
-    same = report.attackers.loc[networks, ["clear_accuracy", "alone"]]
-    np.testing.assert_allclose(same["clear_accuracy"], same["alone"])
+    same = report.attackers.loc[networks, ["clear_accuracy", "risk_without_attributes"]]
+    np.testing.assert_allclose(same["clear_accuracy"], same["risk_without_attributes"])
     linear = ["LDA on the pixels", "LDA on the surroundings"]
-    alone, shared = (audit(clear, clear, attackers=linear, n_jobs=n, **settings) for n in (1, 2))
-    assert alone.to_json() == shared.to_json()
+    single, shared = (audit(clear, clear, attackers=linear, n_jobs=n, **settings) for n in (1, 2))
+    assert single.to_json() == shared.to_json()
 
 
 def test_an_attacker_that_scores_others_is_refused(town, fitted):

@@ -66,7 +66,7 @@ def test_doing_nothing_is_seen_by_everyone(town):
     pixels = PixelAttacker()
     report = judged(town, town.images, pixels, PairAttacker(), PoisonAttacker(pixels))
     each = report.attackers.drop("all together")
-    np.testing.assert_allclose(each["alone"], each["clear_accuracy"])
+    np.testing.assert_allclose(each["risk_without_attributes"], each["clear_accuracy"])
     assert each["valid"].all()
     roles = each[["learns_from", "pairs_of", "shown"]].T.to_dict("list")
     assert roles == {
@@ -99,8 +99,8 @@ def test_other_people_are_nobody_to_everyone(town):
 def test_what_can_be_reversed_is_seen_by_who_learns_from_pairs(town):
     report = judged(town, blocks_moved(town.images), ClearPixels(), PairAttacker()).attackers
     static, pairs = report.loc["static LDA"], report.loc["LDA on clear photos after a learned map"]
-    assert static["alone"] < 0.2
-    assert pairs["alone"] > 0.7 * pairs["clear_accuracy"] > 0.35
+    assert static["risk_without_attributes"] < 0.2
+    assert pairs["risk_without_attributes"] > 0.7 * pairs["clear_accuracy"] > 0.35
 
 
 def test_a_poisoned_gallery_of_photos_of_others_names_nobody(town):
@@ -108,7 +108,7 @@ def test_a_poisoned_gallery_of_photos_of_others_names_nobody(town):
     report = judged(town, np.roll(town.images, PHOTOS, axis=0), PoisonAttacker(PixelAttacker()))
     outcome = report.outcomes[0]
     assert outcome.valid
-    assert outcome.alone < 0.1
+    assert outcome.risk_without_attributes < 0.1
 
 
 def shuffled(attacker):
@@ -253,8 +253,11 @@ def test_a_network_undoes_what_can_be_undone(town):
     figures = report.measures["reverse"]
     assert figures["psnr_undone"] > figures["psnr_released"] + 6
     table = report.attackers
-    assert table.loc["static LDA", "alone"] < 0.1
-    assert table.loc["reverse", "alone"] > 0.6 * table.loc["reverse", "clear_accuracy"]
+    assert table.loc["static LDA", "risk_without_attributes"] < 0.1
+    assert (
+        table.loc["reverse", "risk_without_attributes"]
+        > 0.6 * table.loc["reverse", "clear_accuracy"]
+    )
     assert f"{figures['psnr_undone']:.1f} dB undone" in report.summary()
     noise = np.random.default_rng(0).integers(0, 256, town.images.shape, dtype=np.uint8)
     assert attacker.undo(noise).shape == noise.shape

@@ -130,7 +130,7 @@ def test_verdict_follows_the_figures(report, village):
     headline, alarm, said = verdict(quiet)
     assert "No attacker tried here did better" in headline
     assert any("no proof" in sentence for sentence in said)
-    assert any("alone name people" in sentence for sentence in said)
+    assert any("by themselves name people" in sentence for sentence in said)
 
 
 def test_page_without_attributes_and_of_two_rulers(report, village):

@@ -143,7 +143,7 @@ def audit(
         chance=1 / len(cells),
         floor=attribute_floor(np.arange(len(cells)), cells),
         floor_rank_5=attribute_rank_floor(everybody["probe"], 5),
-        alone=share_alone(np.arange(len(cells)), cells),
+        share_alone=share_alone(np.arange(len(cells)), cells),
         kept_attributes=[] if table is None else [str(name) for name in table.columns],
         smallest_cell=int(np.bincount(cells).min()),
         outcomes=outcomes,

@@ -66,8 +66,8 @@ class AttackFigures:
         Rank-1 of the same attacker in the same role on clear photos.
     valid : bool
         False if that is below the bar: then it is broken, and no evidence.
-    alone : float
-        Rank-1 without the attributes.
+    risk_without_attributes : float
+        Rank-1 of who knows no attributes.
     risk, ci_low, ci_high : float
         Rank-1 of an attacker who knows the true attributes as well.
     rank_5 : float
@@ -125,7 +125,7 @@ class AttackFigures:
     learns_from: str
     clear_accuracy: float
     valid: bool
-    alone: float
+    risk_without_attributes: float
     risk: float
     ci_low: float
     ci_high: float
@@ -221,7 +221,7 @@ def judge_scores(
         learns_from=learns_from,
         clear_accuracy=clear_accuracy,
         valid=clear_accuracy >= bar,
-        alone=rank_1(scores, codes),
+        risk_without_attributes=rank_1(scores, codes),
         risk=float(success.mean()),
         ci_low=risk_low,
         ci_high=risk_high,
@@ -281,12 +281,12 @@ def _people_left(log_q: NDArray, codes: NDArray[np.int64]) -> float:
 
 
 def attribute_rank_floor(people: People, rank: int) -> float:
-    """Success of the true attributes alone at a rank: min(1, rank / people in the cell)."""
+    """Success of nothing but the true attributes at a rank: min(1, rank / people in the cell)."""
     return float(by_person(np.minimum(1, rank / people.cell_sizes), people.codes).mean())
 
 
 def predicted_floor(log_cells: NDArray, people: People) -> float:
-    """Success of the attributes alone when they are read off the image, not known.
+    """Success of nothing but the attributes when they are read off the image, not known.
 
     Parameters
     ----------

@@ -70,11 +70,11 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
         )
     if worst is not None:
         said.insert(0, _what_was_tried(report, worst))
-    if report.floor >= 0.5 or report.alone > 0:
+    if report.floor >= 0.5 or report.share_alone > 0:
         said.append(
-            f"The kept attributes alone name people: {report.floor:.1%} on average, and "
-            f"{report.alone:.0%} of the people share theirs with nobody. No method that keeps "
-            f"these attributes can do better."
+            f"The kept attributes by themselves name people: {report.floor:.1%} on average, and "
+            f"{report.share_alone:.0%} of the people share theirs with nobody. No method that "
+            f"keeps these attributes can do better."
         )
     if worst is not None and _album_tells(worst):
         said.append(
@@ -162,7 +162,8 @@ def meaning(report: AuditReport) -> list[tuple[str, str]]:
         single = (
             f"An image is traced to one of {report.n_people} people with {worst.risk:.1%} success, "
             f"{worst.album_risk:.1%}{_album_chance(worst)} if all released images of a person are "
-            f"taken together. Who knows the kept attributes alone reaches {report.floor:.1%}."
+            f"taken together. Who knows the kept attributes and nothing else reaches "
+            f"{report.floor:.1%}."
         )
     if np.isfinite(linkage.get("linked", np.nan)):
         link = (

@@ -35,7 +35,7 @@ class AuditReport:
         People that the attacks are about; all images; those of them that were withheld.
     chance, floor, floor_rank_5 : float
         One in the people; the attribute floor, at rank 1 and 5.
-    alone : float
+    share_alone : float
         Share of people alone in their cell.
     kept_attributes : list of str
     smallest_cell : int
@@ -72,7 +72,7 @@ class AuditReport:
         Whether any sound attacker beats people exchanged inside their cells: the largest of all,
         by a max-T permutation test.
     floor_predicted_cell : float, default=nan
-        Success of the kept attributes alone, read off the released image instead of known.
+        Success of nothing but the kept attributes, read off the released image instead of known.
     learning_curve : DataFrame, optional
         Cheap attackers with a quarter, a half and all of the gallery, see
         :func:`edials.audit.learning.learning_curve`.
@@ -84,7 +84,7 @@ class AuditReport:
     chance: float
     floor: float
     floor_rank_5: float
-    alone: float
+    share_alone: float
     kept_attributes: list[str]
     smallest_cell: int
     outcomes: list[AttackFigures]
@@ -200,7 +200,7 @@ class AuditReport:
             f"{self.n_people} people, {self.n_images} images, {self.coverage:.1%} released; "
             f"kept: {', '.join(self.kept_attributes) or 'NOTHING: the floor is one in the people'}",
             f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
-            f"{self.alone:.0%} of the people are alone in their cell; the smallest has "
+            f"{self.share_alone:.0%} of the people are alone in their cell; the smallest has "
             f"{self.smallest_cell}"
             + (", too few to speak of its people" if self.smallest_cell < SMALL_GROUP else ""),
         ]
@@ -280,7 +280,7 @@ class AuditReport:
             "floor": self.floor,
             "floor_rank_5": self.floor_rank_5,
             "kept_attributes": self.kept_attributes,
-            "share_alone": self.alone,
+            "share_alone": self.share_alone,
             "smallest_cell": self.smallest_cell,
             "worst_risk": None if worst is None else worst.risk,
             "worst_attacker": None if worst is None else worst.name,
