@@ -1,10 +1,13 @@
 """What an audit shows: the page, its charts, what is left of pictures, folders of other tools."""
 
+import html
 import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ from PIL import Image
 from edials.audit import audit
 from edials.audit.attackers import PixelAttacker
 from edials.audit.charts import Bar, Point, risk_chart, tradeoff_plane
+from edials.audit.detection import detection_retention, face_detector
 from edials.audit.folders import pictures_by_name, size_of_both
 from edials.audit.reading import not_tried, verdict
 from edials.audit.retention import (
@@ -208,6 +212,87 @@ def test_plane_keeps_names_apart():
     assert min(np.diff(heights)) >= 12
     one = tradeoff_plane([Point("only", 0.5, 0, np.nan, np.nan)], x_label="x", y_label="y")
     assert "only" in one
+
+
+# --- a detector, if there is one ------------------------------------------------------------------
+
+
+class Dots:
+    """A stand-in: a face is a picture that is not dark, its eyes are its two brightest pixels."""
+
+    def __call__(self, image):
+        if image.max() < 100:
+            return None
+        across, down = np.nonzero((image[..., 0] > 200).T)
+        if len(across) != 2:
+            return np.full((2, 2), np.nan)
+        return np.column_stack([across, down]) / min(image.shape[:2])
+
+
+def dots(*places):
+    image = np.full((40, 40, 3), 120, np.uint8)
+    for across, down in places:
+        image[down, across] = 255
+    return image
+
+
+def test_detection_and_eyes_are_counted_where_they_are():
+    blind, dark = dots(), np.zeros((40, 40, 3), np.uint8)
+    first, second = dots((10, 15), (30, 15)), dots((12, 20), (32, 20))
+    lower = dots((10, 19), (30, 19))
+    before = np.stack([first, second, first, first, blind])
+    after = np.stack([lower, second, dark, blind, first])
+    found = detection_retention(before, after, detector=Dots())
+    assert found["detection_rate"] == pytest.approx(4 / 5)
+    assert found["detection_rate_clear"] == 1
+    assert found["detection_images"] == 5
+    assert found["landmark_images"] == 2, "eyes in both pictures"
+    assert found["landmark_distance"] == pytest.approx((4 / 20 + 0) / 2)
+    mixed = np.hypot(2, 5) / 20, np.hypot(2, 1) / 20
+    assert found["landmark_distance_chance"] == pytest.approx(np.mean(mixed))
+    nothing = detection_retention(before[:1], np.stack([dark]), detector=Dots())
+    assert nothing["detection_rate"] == 0
+    assert np.isnan(nothing["landmark_distance"])
+    assert nothing["landmark_images"] == 0
+    many = detection_retention(np.stack([first] * 900), np.stack([first] * 900), detector=Dots())
+    assert many["detection_images"] == 500
+
+
+def test_without_a_detector_the_report_says_so(report, village, monkeypatch):
+    for module in (None, SimpleNamespace(__version__="5.0.0")):  # version 5 has no cascades
+        monkeypatch.setitem(sys.modules, "cv2", module)
+        assert face_detector() is None
+        assert detection_retention(village.images, village.images) == {}
+    proxies = {k: v for k, v in report.retention.items() if not k.startswith(("detec", "landm"))}
+    without = replace(report, retention=proxies)
+    advice = "detector not installed: pip install 'edials[detect]'"
+    assert advice in json.loads(without.to_json())["not_measured"][0]
+    assert advice in html.unescape(without.to_html())
+    assert "Head turn" in without.to_html(), "the proxies stay"
+    found = detection_retention(village.images[:3], village.images[:3], detector=Dots())
+    measured = replace(report, retention={**proxies, **found})
+    assert json.loads(measured.to_json())["not_measured"] == []
+    assert "not installed" not in measured.to_html()
+    assert "Eyes moved by" in measured.to_html()
+
+
+def test_opencv_finds_made_up_faces():
+    pytest.importorskip("cv2")
+    if face_detector() is None:
+        pytest.skip("OpenCV 5 has no cascades")
+    data = make_faces(10, 4, size=64, random_state=1)
+    others = draw_factors(len(data.images), random_state=2)
+    posed = render_faces(others, data.attributes, data.nuisance, size=64)
+    kept = detection_retention(data.images, posed)
+    assert min(kept["detection_rate"], kept["detection_rate_clear"]) > 0.8
+    assert kept["landmark_images"] >= 15
+    assert kept["landmark_distance"] < 0.2 < 0.25 < kept["landmark_distance_chance"]
+    same = detection_retention(data.images, data.images)
+    assert same["landmark_distance"] == 0
+    noise = np.random.default_rng(0).integers(0, 256, data.images.shape, dtype=np.uint8)
+    lost = detection_retention(data.images, noise)
+    assert lost["detection_rate"] < 0.05
+    assert lost["landmark_images"] == 0
 
 
 # --- retention and utility ------------------------------------------------------------------------

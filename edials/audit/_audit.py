@@ -14,6 +14,7 @@ from .._validation import Labels, check_attributes, encode_labels
 from ..exceptions import InvalidLabelsError
 from .campaign import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
 from .cell_reader import read_cells
+from .detection import detection_retention
 from .exchange import exchange_people, max_t_p_value
 from .figures import People, attribute_rank_floor, predicted_floor
 from .files import file_findings
@@ -149,7 +150,10 @@ def audit(
         outcomes=outcomes,
         copies=copies_of_originals(before[~withheld], after[~withheld]),
         linkage=link_release(images, everybody, encoder),
-        retention=picture_retention(before[known], after[known]),
+        retention={
+            **picture_retention(before[known], after[known]),
+            **detection_retention(before[known], after[known]),
+        },
         faces=[before[probe][faces], after[probe][faces]],
         gallery={name: len(group) for name, group in groups.items()},
         findings=_findings(pairs, labels, seeds["leaks"]),

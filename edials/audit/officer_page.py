@@ -17,6 +17,7 @@ from .reading import (
     HOW_TO_READ,
     STAYS_PERSONAL,
     meaning,
+    not_measured,
     not_tried,
     role,
     verdict,
@@ -41,6 +42,18 @@ _RETENTION = {
     ),
     "light_left_right_correlation": ("Light, left to right", "correlation of a brightness proxy"),
     "light_up_down_correlation": ("Light, up and down", "correlation of a brightness proxy"),
+    "detection_rate": ("Faces found", "share of released pictures in which a detector finds one"),
+    "detection_rate_clear": ("Faces found, clear photos", "the same detector on the originals"),
+    "detection_images": ("Pictures it looked at", "pairs of original and release"),
+    "landmark_distance": (
+        "Eyes moved by",
+        "in distances between the eyes; 0 is where they were",
+    ),
+    "landmark_distance_chance": (
+        "Eyes moved by, by chance",
+        "the same between pictures of different photos",
+    ),
+    "landmark_images": ("Pairs with eyes in both", "what the two rows above rest on"),
 }
 
 
@@ -97,6 +110,7 @@ def officer_page(
         *_retention(report),
         "<h2>What was not tried</h2>",
         _bullets(not_tried(report)),
+        *_not_measured(report),
         paragraph(STAYS_PERSONAL),
     ]
     if pictures:
@@ -149,6 +163,11 @@ def _findings(report: AuditReport) -> list[str]:
     if not report.findings:
         return []
     return ["<h2>What the files of the release tell</h2>", _bullets(report.findings)]
+
+
+def _not_measured(report: AuditReport) -> list[str]:
+    missing = not_measured(report)
+    return ["<h3>What was not measured</h3>", _bullets(missing)] if missing else []
 
 
 def _bullets(lines: Iterable[str]) -> str:

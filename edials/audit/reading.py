@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .detection import NOT_INSTALLED
 from .leaks import DONORS
 
 if TYPE_CHECKING:
@@ -202,6 +203,18 @@ def not_tried(report: AuditReport) -> list[str]:
         elif not any(getattr(one, "valid", True) for one in tried):
             missing.append(f"{said}: tried, but BROKEN")
     return [*missing, *_NEVER_TRIED]
+
+
+def not_measured(report: AuditReport) -> list[str]:
+    """What the report has no figures of, and why.
+
+    Parameters
+    ----------
+    report : AuditReport
+    """
+    if "detection_rate" in report.retention:
+        return []
+    return [f"whether faces are still found, and their eyes where they were: {NOT_INSTALLED}"]
 
 
 def _attempts(report: AuditReport) -> list[tuple[str, Sequence[Any]]]:

@@ -16,7 +16,7 @@ from .exchange import smallest_p_value
 from .figures import AttackFigures
 from .groups import SMALL_GROUP, group_table
 from .officer_page import officer_page
-from .reading import WITHHOLDING_TELLS
+from .reading import WITHHOLDING_TELLS, not_measured
 
 #: Grows when a field of ``to_json`` changes its meaning.
 SCHEMA_VERSION = 2
@@ -48,7 +48,8 @@ class AuditReport:
     utility : DataFrame
         See :func:`edials.audit.utility.person_disjoint_utility`; empty without attributes.
     retention : dict
-        See :func:`edials.audit.retention.picture_retention`.
+        See :func:`edials.audit.retention.picture_retention`, and with a detector
+        :func:`edials.audit.detection.detection_retention`.
     faces : list of two ndarrays
         A few originals and what was released for them.
     findings : list of str, optional
@@ -298,6 +299,7 @@ class AuditReport:
             "utility_by_class": self.utility_classes.to_dict("records"),
             "utility_by_group": self.utility_groups.to_dict("records"),
             "retention": self.retention,
+            "not_measured": not_measured(self),
             "findings": self.findings,
             "measures": self.measures,
             "withheld_p_value": self.withheld_p_value,
