@@ -295,6 +295,12 @@ def test_displays(town):
     report = judged(town, town.images)
     assert RiskDisplay.from_report(report).ax_.get_xlim() == (0, 1)
     tradeoff = TradeoffDisplay.from_reports([report], names=["nothing done"])
+    axes, page = tradeoff.ax_, report.to_html(pictures=False)
+    for label in (axes.get_xlabel(), axes.get_ylabel()):
+        assert f">{label}</text>" in page, "both charts have the same axes"
+    line = axes.containers[0].lines[0]
+    drawn = float(line.get_xdata()[0]), float(line.get_ydata()[0])
+    assert drawn == (report.retention["ssim"], report.worst.leakage_bits)
     assert "leakage" in tradeoff.ax_.get_ylabel()
     assert len(FaceSheetDisplay.from_images(*report.faces).ax_.images) == 1
     pyplot.close("all")

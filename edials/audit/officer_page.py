@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .charts import Bar, Point, risk_chart, tradeoff_plane
+from .charts import Bar, risk_chart, tradeoff_plane
+from .comparison import PICTURE_AXIS, PRIVACY_AXIS, tradeoff_point
 from .groups import SMALL_GROUP
 from .pages import document, html_picture, html_table, paragraph, picture_sheet
 from .reading import (
     CONFIDENTIAL,
     HOW_TO_READ,
+    HOW_TO_READ_THE_PLANE,
     STAYS_PERSONAL,
     meaning,
     not_measured,
@@ -100,7 +102,7 @@ def officer_page(
         _attackers_table(report),
         paragraph(HOW_TO_READ, "small"),
         *_risk_by_group(report),
-        "<h2>Privacy and utility</h2>",
+        "<h2>Privacy and what is left of the picture</h2>",
         *_plane(report, others),
         "<h2>What this means</h2>",
         *(f"<h3>{name}</h3>{paragraph(said)}" for name, said in meaning(report)),
@@ -251,33 +253,17 @@ def _number(value: Any, digits: int, sign: str = "") -> str:
 
 def _plane(report: AuditReport, others: dict[str, AuditReport]) -> list[str]:
     everyone = {"this release": report, **others}
-    drawn = {name: r for name, r in everyone.items() if r.worst is not None}
-    if not drawn:
-        return [paragraph("No sound attacker, so there is no privacy to draw.")]
-    judged = all(len(r.utility) for r in everyone.values())
-
-    def kept(one: AuditReport, kind: str) -> float:
-        return 100 * float(one.utility[kind].mean()) if judged else float(one.retention["ssim"])
-
     points = [
-        Point(
-            name,
-            kept(one, "released"),
-            100 * one.worst.in_cell_excess,
-            100 * one.worst.excess_low,
-            100 * one.worst.excess_high,
-            one is report,
-        )
-        for name, one in drawn.items()
-        if one.worst is not None
+        point
+        for name, one in everyone.items()
+        if (point := tradeoff_point(one, name, own=one is report)) is not None
     ]
-    chart = tradeoff_plane(
-        points,
-        x_label="macro-F1 of the kept attributes (%)" if judged else "structural similarity",
-        y_label="risk above the floor (points)",
-        ceiling=kept(report, "clear") if judged else 1.0,
-    )
-    parts = [chart]
+    if not points:
+        return [paragraph("No sound attacker, so there is no privacy to draw.")]
+    parts = [
+        tradeoff_plane(points, x_label=PICTURE_AXIS, y_label=PRIVACY_AXIS, ceiling=1.0),
+        paragraph(HOW_TO_READ_THE_PLANE, "small"),
+    ]
     if others:
         rows = [
             [
@@ -294,7 +280,7 @@ def _plane(report: AuditReport, others: dict[str, AuditReport]) -> list[str]:
                     ]
                 ),
                 f"{100 * one.coverage:.1f}",
-                _number(kept(one, "released"), 1) if judged else "–",
+                _number(100 * one.utility["released"].mean(), 1) if len(one.utility) else "–",
                 _number(one.retention.get("ssim"), 2),
             ]
             for name, one in everyone.items()

@@ -35,6 +35,12 @@ HOW_TO_READ = (
     "since a weak attacker looks like privacy. Leakage is what an image tells about the person "
     "beyond the attributes, 0 bit being nothing; the in-cell AUC is 0.5 when nothing is left."
 )
+HOW_TO_READ_THE_PLANE = (
+    "One point for each method, with its interval over people: the further right, the more of the "
+    "picture is left (1 is the original itself); the lower, the less an image tells about the "
+    "person beyond the kept attributes (0 bit is nothing; 1 bit halves the people it can be). "
+    "Whether the labels are still readable is in the tables of macro-F1."
+)
 STAYS_PERSONAL = (
     "Originals, models, keys, manifests and certificates stay personal data. An audit finds what "
     "its attackers find; it cannot show that nobody else could do better."

@@ -314,9 +314,9 @@ class AuditReport:
     ) -> str:
         """One page that needs nothing else, to read on a screen or on paper.
 
-        It has the verdict, the risk chart, privacy against utility, every attacker with its success
-        on clear photos, what that means for singling out, linkability and inference, utility,
-        retention, and what was not tried.
+        It has the verdict, the risk chart, leakage against what is left of the picture, every
+        attacker with its success on clear photos, what that means for singling out, linkability and
+        inference, utility, retention, and what was not tried.
 
         Parameters
         ----------
