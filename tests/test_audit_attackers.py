@@ -14,7 +14,7 @@ from edials.audit.adaptive import PairAttacker
 from edials.audit.attackers import KINDS, PixelAttacker, PoisonAttacker, kind_of
 from edials.audit.campaign import fresh_releases, pairs_to_learn_from
 from edials.audit.files import file_findings
-from edials.audit.leaks import ChoiceAttacker, donor_matches, withheld_p_value
+from edials.audit.leaks import ChoiceAttacker, _share_interval, donor_matches, withheld_p_value
 from edials.audit.reading import role
 from edials.audit.roster import make_attackers
 from edials.audit.undoing import ReverseAttacker
@@ -284,6 +284,33 @@ def test_borrowed_faces_are_found():
     fresh /= np.linalg.norm(fresh, axis=1, keepdims=True)
     nobody = donor_matches(lambda rows: rows, gallery, impostors, (fresh, everybody))
     assert nobody["ratio at FMR 0.01"] < 2
+    for figures in (found, nobody):
+        low, high = (figures[f"ratio at FMR 0.01, {end}"] for end in ("low", "high"))
+        assert low <= figures["ratio at FMR 0.01"] <= high
+    assert found["ratio at FMR 0.001, low"] > 1
+    apart = np.tile(np.eye(16)[0], (480, 1))
+    none = donor_matches(
+        lambda rows: rows, (-apart, everybody), (-apart, everybody), (apart, everybody)
+    )
+    assert none["ratio at FMR 0.01"] == none["ratio at FMR 0.01, low"] == 0
+    assert none["ratio at FMR 0.01, high"] > 0, "no match is no proof that there is none"
+
+
+def test_the_interval_of_donor_matches_holds_people_for_what_is_drawn():
+    """Matches that come with people, shown and enrolled: the true share is inside, as it should."""
+    generator, inside, width = np.random.default_rng(1), 0, []
+    people = np.repeat(np.arange(40), 5)
+    counted = people[:, None] != people
+    for _ in range(100):
+        rows, columns = generator.gamma(2, 0.5, (2, 40))
+        chance = 0.05 * rows[people][:, None] * columns[people]
+        matches = (generator.random(counted.shape) < chance) & counted
+        low, high = _share_interval(matches, counted, people, people, 0, n_resamples=400)
+        inside += low <= 0.05 <= high
+        width.append(high - low)
+    assert inside >= 88
+    independent = 2 * 1.96 * np.sqrt(0.05 * 0.95 / counted.sum())
+    assert np.mean(width) > 3 * independent
 
 
 def test_withholding_that_goes_by_people_is_found():

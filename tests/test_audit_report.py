@@ -17,6 +17,7 @@ from PIL import Image
 from edials.audit import audit
 from edials.audit.attackers import PixelAttacker
 from edials.audit.charts import Bar, Point, risk_chart, tradeoff_plane
+from edials.audit.curves import Curve, det_chart, learning_chart
 from edials.audit.detection import detection_retention, face_detector
 from edials.audit.folders import pictures_by_name, size_of_both
 from edials.audit.reading import not_tried, verdict
@@ -87,7 +88,7 @@ def test_page_is_well_formed_and_needs_nothing(report, village):
     assert nesting.faults == []
     assert nesting.open == []
     assert "script" not in nesting.seen
-    assert nesting.seen.count("svg") == 2
+    assert nesting.seen.count("svg") == 4, "risk, learning, trade-off, errors"
     assert not re.search(r"https?:|@import|url\((?!#)", page)
     assert "guesser &lt;script&gt;&amp;" in page
     assert "nothing &lt;b&gt;done&lt;/b&gt;" in page
@@ -212,6 +213,53 @@ def test_plane_keeps_names_apart():
     assert min(np.diff(heights)) >= 12
     one = tradeoff_plane([Point("only", 0.5, 0, np.nan, np.nan)], x_label="x", y_label="y")
     assert "only" in one
+
+
+def points_of(chart, place=0):
+    line = list(ElementTree.fromstring(chart).iter("polyline"))[place]
+    return np.array([pair.split(",") for pair in line.get("points").split()], dtype=float)
+
+
+def test_guessing_lies_on_the_dashed_line():
+    rates = np.linspace(0, 1, 21)
+    chart = det_chart(rates, 1 - rates)
+    dashed = [e for e in ElementTree.fromstring(chart).iter("line") if e.get("stroke-dasharray")]
+    x1, y1, x2, y2 = (float(dashed[0].get(key)) for key in ("x1", "y1", "x2", "y2"))
+    guessing = points_of(chart)
+    on_line = y1 + (guessing[:, 0] - x1) * (y2 - y1) / (x2 - x1)
+    np.testing.assert_allclose(guessing[:, 1], on_line, atol=0.11)
+    assert (np.diff(guessing[:, 0]) > 0).all()
+    better = points_of(det_chart(rates, (1 - rates) / 3))
+    assert (better[1:-1, 1] > on_line[1:-1]).all(), "fewer errors lie below"
+
+
+def test_learning_chart_is_to_scale():
+    curves = [
+        Curve("a & b", (0.25, 0.5, 1.0), (0.0, 0.5, 1.0), rising=True),
+        Curve("flat", (0.25, 0.5, 1.0), (1.0, 1.0, 1.0)),
+    ]
+    chart = learning_chart(curves)
+    rising, flat = points_of(chart, 0), points_of(chart, 1)
+    assert rising[-1].tolist() == flat[-1].tolist()
+    np.testing.assert_allclose(np.diff(rising[:, 1], 2), 0, atol=0.11)
+    np.testing.assert_allclose(np.diff(rising[:, 0])[1], 2 * np.diff(rising[:, 0])[0], atol=0.2)
+    names = {e.text: float(e.get("y")) for e in ElementTree.fromstring(chart).iter("text")}
+    assert names["flat"] - names["a & b: STILL LEARNING"] > 15, "names do not overlap"
+
+
+def test_page_draws_curves_and_donors(report):
+    page = report.to_html(pictures=False)
+    assert "Would more images find more?" in page
+    assert f"Both errors are equal at {report.worst.eer:.1%}" in page
+    assert "show somebody else" not in page
+    ratio = "ratio at FMR 0.01"
+    found = {"share at FMR 0.01": 0.031, ratio: 3.1, f"{ratio}, low": 2.0, f"{ratio}, high": 4.5}
+    page = replace(report, measures={"a <net>": found}).to_html(pictures=False)
+    assert "show somebody else" in page
+    assert "3.1\n[2.0,\u00a04.5]" in page
+    assert "a &lt;net&gt;" in page
+    few = replace(report, learning_curve=pd.DataFrame()).to_html(pictures=False)
+    assert "Would more images" not in few
 
 
 # --- a detector, if there is one ------------------------------------------------------------------
