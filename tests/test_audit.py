@@ -162,7 +162,7 @@ def test_blur_falls_to_attackers_who_retrain(town):
     report = judged(town, blurred, attackers=[*STATIC, "LDA on the pixels"])
     static, parrot = report.attackers.iloc[0], report.attackers.iloc[1]
     assert parrot["risk"] > report.floor + 0.3
-    assert static["alone"] < parrot["alone"] + 0.05
+    assert static["risk_without_attributes"] < parrot["risk_without_attributes"] + 0.05
 
 
 def test_a_broken_attacker_is_no_evidence(town):
@@ -229,6 +229,9 @@ def test_report_is_whole(town, fitted):
     assert {"name", "risk", "ci_low", "ci_high", "clear_accuracy", "valid"} <= set(
         content["attackers"][0]
     )
+    used = report.attackers["uses_encoder"]
+    assert used["LDA on the latents"]
+    assert not used["LDA on the pixels"]
     assert "reconstruction" in content["utility"]["age"]
     page = report.to_html()
     assert page.count("<img") == 1
@@ -292,6 +295,12 @@ def test_displays(town):
     report = judged(town, town.images)
     assert RiskDisplay.from_report(report).ax_.get_xlim() == (0, 1)
     tradeoff = TradeoffDisplay.from_reports([report], names=["nothing done"])
+    axes, page = tradeoff.ax_, report.to_html(pictures=False)
+    for label in (axes.get_xlabel(), axes.get_ylabel()):
+        assert f">{label}</text>" in page, "both charts have the same axes"
+    line = axes.containers[0].lines[0]
+    drawn = float(line.get_xdata()[0]), float(line.get_ydata()[0])
+    assert drawn == (report.retention["ssim"], report.worst.leakage_bits)
     assert "leakage" in tradeoff.ax_.get_ylabel()
     assert len(FaceSheetDisplay.from_images(*report.faces).ax_.images) == 1
     pyplot.close("all")
@@ -344,11 +353,11 @@ def test_networks_attack_as_well(town):
     assert roles["network, retrained"] == "released"
     assert "ratio at FMR 0.01" in report.measures["network of clear photos"]
     networks = [name for name in roles.index if name.startswith("network")]
-    same = report.attackers.loc[networks, ["clear_accuracy", "alone"]]
-    np.testing.assert_allclose(same["clear_accuracy"], same["alone"])
+    same = report.attackers.loc[networks, ["clear_accuracy", "risk_without_attributes"]]
+    np.testing.assert_allclose(same["clear_accuracy"], same["risk_without_attributes"])
     linear = ["LDA on the pixels", "LDA on the surroundings"]
-    alone, shared = (audit(clear, clear, attackers=linear, n_jobs=n, **settings) for n in (1, 2))
-    assert alone.to_json() == shared.to_json()
+    single, shared = (audit(clear, clear, attackers=linear, n_jobs=n, **settings) for n in (1, 2))
+    assert single.to_json() == shared.to_json()
 
 
 def test_an_attacker_that_scores_others_is_refused(town, fitted):

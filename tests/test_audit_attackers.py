@@ -11,10 +11,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from edials.audit import audit
 from edials.audit.adaptive import PairAttacker
-from edials.audit.attackers import PixelAttacker, PoisonAttacker
+from edials.audit.attackers import KINDS, PixelAttacker, PoisonAttacker, kind_of
 from edials.audit.campaign import fresh_releases, pairs_to_learn_from
 from edials.audit.files import file_findings
-from edials.audit.leaks import donor_matches, withheld_p_value
+from edials.audit.leaks import ChoiceAttacker, _share_interval, donor_matches, withheld_p_value
+from edials.audit.reading import role
 from edials.audit.roster import make_attackers
 from edials.audit.undoing import ReverseAttacker
 from edials.datasets import draw_factors, make_faces, render_faces
@@ -65,13 +66,20 @@ def test_doing_nothing_is_seen_by_everyone(town):
     pixels = PixelAttacker()
     report = judged(town, town.images, pixels, PairAttacker(), PoisonAttacker(pixels))
     each = report.attackers.drop("all together")
-    np.testing.assert_allclose(each["alone"], each["clear_accuracy"])
+    np.testing.assert_allclose(each["risk_without_attributes"], each["clear_accuracy"])
     assert each["valid"].all()
-    roles = each["learns_from"]
-    assert roles["poison: LDA on the pixels"] == "released, shown clear"
-    assert roles["LDA on clear photos after a learned map"] == "clear, and pairs of the gallery"
+    roles = each[["learns_from", "pairs_of", "shown"]].T.to_dict("list")
+    assert roles == {
+        "LDA on the pixels": ["released", "", "released"],
+        "LDA on clear photos after a learned map": ["clear", "the gallery", "released"],
+        "poison: LDA on the pixels": ["released", "", "clear"],
+    }
+    said = [role(outcome) for outcome in report.outcomes]
+    assert said[1] == "learns from clear photos, pairs of the gallery"
+    assert said[2] == "learns from released images, is shown clear photos"
+    assert said[1] in report.to_html(pictures=False)
     # A poisoned gallery is shown photos, of which nobody need guess the attributes.
-    different = ["learns_from", "shown", "risk_predicted_cell", "still_learning"]
+    different = ["shown", "kind", "risk_predicted_cell", "still_learning"]
     figures = each.drop(columns=different)
     assert figures.loc["LDA on the pixels"].equals(figures.loc["poison: LDA on the pixels"])
 
@@ -91,8 +99,8 @@ def test_other_people_are_nobody_to_everyone(town):
 def test_what_can_be_reversed_is_seen_by_who_learns_from_pairs(town):
     report = judged(town, blocks_moved(town.images), ClearPixels(), PairAttacker()).attackers
     static, pairs = report.loc["static LDA"], report.loc["LDA on clear photos after a learned map"]
-    assert static["alone"] < 0.2
-    assert pairs["alone"] > 0.7 * pairs["clear_accuracy"] > 0.35
+    assert static["risk_without_attributes"] < 0.2
+    assert pairs["risk_without_attributes"] > 0.7 * pairs["clear_accuracy"] > 0.35
 
 
 def test_a_poisoned_gallery_of_photos_of_others_names_nobody(town):
@@ -100,7 +108,7 @@ def test_a_poisoned_gallery_of_photos_of_others_names_nobody(town):
     report = judged(town, np.roll(town.images, PHOTOS, axis=0), PoisonAttacker(PixelAttacker()))
     outcome = report.outcomes[0]
     assert outcome.valid
-    assert outcome.alone < 0.1
+    assert outcome.risk_without_attributes < 0.1
 
 
 def shuffled(attacker):
@@ -137,7 +145,25 @@ def test_an_attacker_need_not_say_anything_of_itself(town):
     own = Counting()
     report = judged(town, town.images, own, PoisonAttacker(own))
     assert own.fits == 2, "once on clear photos, once for both of its roles"
-    assert report.attackers["learns_from"].to_list()[:2] == ["released", "released, shown clear"]
+    assert report.attackers["learns_from"].to_list()[:2] == ["released", "released"]
+    assert report.attackers["shown"].to_list()[:2] == ["released", "clear"]
+    assert report.attackers["kind"].to_list()[:2] == ["parrot", "poison"]
+
+
+def test_every_attacker_has_its_kind(fitted):
+    kinds = {a.name: kind_of(a) for a in make_attackers("thorough", fitted, 0)}
+    assert set(kinds.values()) == set(KINDS) - {"choices"}
+    assert kinds["unseen network"] == "unseen"
+    assert kinds["network, retrained"] == kinds["LDA on the pixels"] == "parrot"
+    assert kinds["poison: network, retrained"] == "poison"
+    assert kind_of(ChoiceAttacker()) == "choices"
+    assert kind_of(ClearPixels()) == "static", "a user need not say it"
+    networks = {a.name for a in make_attackers("thorough", fitted, 0) if a.__dict__.get("network")}
+    assert {"network of clear photos", "network, retrained"} <= networks
+    wrong = PixelAttacker()
+    wrong.kind = "parot"
+    with pytest.raises(ValueError, match=r"kind='parot'; expected one of .*'parrot'"):
+        kind_of(wrong)
 
 
 def test_names_and_levels(fitted):
@@ -227,8 +253,11 @@ def test_a_network_undoes_what_can_be_undone(town):
     figures = report.measures["reverse"]
     assert figures["psnr_undone"] > figures["psnr_released"] + 6
     table = report.attackers
-    assert table.loc["static LDA", "alone"] < 0.1
-    assert table.loc["reverse", "alone"] > 0.6 * table.loc["reverse", "clear_accuracy"]
+    assert table.loc["static LDA", "risk_without_attributes"] < 0.1
+    assert (
+        table.loc["reverse", "risk_without_attributes"]
+        > 0.6 * table.loc["reverse", "clear_accuracy"]
+    )
     assert f"{figures['psnr_undone']:.1f} dB undone" in report.summary()
     noise = np.random.default_rng(0).integers(0, 256, town.images.shape, dtype=np.uint8)
     assert attacker.undo(noise).shape == noise.shape
@@ -255,6 +284,33 @@ def test_borrowed_faces_are_found():
     fresh /= np.linalg.norm(fresh, axis=1, keepdims=True)
     nobody = donor_matches(lambda rows: rows, gallery, impostors, (fresh, everybody))
     assert nobody["ratio at FMR 0.01"] < 2
+    for figures in (found, nobody):
+        low, high = (figures[f"ratio at FMR 0.01, {end}"] for end in ("low", "high"))
+        assert low <= figures["ratio at FMR 0.01"] <= high
+    assert found["ratio at FMR 0.001, low"] > 1
+    apart = np.tile(np.eye(16)[0], (480, 1))
+    none = donor_matches(
+        lambda rows: rows, (-apart, everybody), (-apart, everybody), (apart, everybody)
+    )
+    assert none["ratio at FMR 0.01"] == none["ratio at FMR 0.01, low"] == 0
+    assert none["ratio at FMR 0.01, high"] > 0, "no match is no proof that there is none"
+
+
+def test_the_interval_of_donor_matches_holds_people_for_what_is_drawn():
+    """Matches that come with people, shown and enrolled: the true share is inside, as it should."""
+    generator, inside, width = np.random.default_rng(1), 0, []
+    people = np.repeat(np.arange(40), 5)
+    counted = people[:, None] != people
+    for _ in range(100):
+        rows, columns = generator.gamma(2, 0.5, (2, 40))
+        chance = 0.05 * rows[people][:, None] * columns[people]
+        matches = (generator.random(counted.shape) < chance) & counted
+        low, high = _share_interval(matches, counted, people, people, 0, n_resamples=400)
+        inside += low <= 0.05 <= high
+        width.append(high - low)
+    assert inside >= 88
+    independent = 2 * 1.96 * np.sqrt(0.05 * 0.95 / counted.sum())
+    assert np.mean(width) > 3 * independent
 
 
 def test_withholding_that_goes_by_people_is_found():

@@ -1,10 +1,13 @@
 """What an audit shows: the page, its charts, what is left of pictures, folders of other tools."""
 
+import html
 import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,8 @@ from PIL import Image
 from edials.audit import audit
 from edials.audit.attackers import PixelAttacker
 from edials.audit.charts import Bar, Point, risk_chart, tradeoff_plane
+from edials.audit.curves import Curve, det_chart, learning_chart
+from edials.audit.detection import detection_retention, face_detector
 from edials.audit.folders import pictures_by_name, size_of_both
 from edials.audit.reading import not_tried, verdict
 from edials.audit.retention import (
@@ -83,7 +88,7 @@ def test_page_is_well_formed_and_needs_nothing(report, village):
     assert nesting.faults == []
     assert nesting.open == []
     assert "script" not in nesting.seen
-    assert nesting.seen.count("svg") == 2
+    assert nesting.seen.count("svg") == 4, "risk, learning, trade-off, errors"
     assert not re.search(r"https?:|@import|url\((?!#)", page)
     assert "guesser &lt;script&gt;&amp;" in page
     assert "nothing &lt;b&gt;done&lt;/b&gt;" in page
@@ -130,7 +135,7 @@ def test_verdict_follows_the_figures(report, village):
     headline, alarm, said = verdict(quiet)
     assert "No attacker tried here did better" in headline
     assert any("no proof" in sentence for sentence in said)
-    assert any("alone name people" in sentence for sentence in said)
+    assert any("by themselves name people" in sentence for sentence in said)
 
 
 def test_page_without_attributes_and_of_two_rulers(report, village):
@@ -146,16 +151,34 @@ def test_what_was_not_tried_is_said(report):
     missing = not_tried(report)
     assert any("undo the anonymization" in said for said in missing)
     assert any("hair, clothes" in said for said in missing)
-    context = replace(report.outcomes[0], name="LDA on the surroundings")
-    more = replace(report, outcomes=[*report.outcomes, context])
-    assert not any("hair, clothes" in said for said in not_tried(more))
+    assert not any("learn from released images" in said for said in missing)
+    assert any("networks retrained" in said for said in missing), "the parrots here are linear"
+
+    def with_one(**facts):
+        other = replace(report.outcomes[0], name="somebody", **facts)
+        return not_tried(replace(report, outcomes=[*report.outcomes, other]))
+
+    assert not any("hair, clothes" in said for said in with_one(kind="context"))
+    assert any("hair, clothes" in said for said in with_one(kind="static"))
+    assert "what hair, clothes and background give away: tried, but BROKEN" in with_one(
+        kind="context", valid=False
+    )
+    assert not any("networks retrained" in said for said in with_one(network=True))
+    assert not any("own encoder" in said for said in with_one(uses_encoder=True))
+    assert any("own encoder" in said for said in with_one(uses_encoder=True, shown="clear"))
+    facts = {"n_fresh": 2, "withheld_p_value": 0.5, "measures": {"x": {"share at FMR 0.01": 0.1}}}
+    told = not_tried(replace(report, **facts))
+    for words in ("by themselves", "changed or withheld", "another enrolled"):
+        assert any(words in said for said in missing)
+        assert not any(words in said for said in told)
 
 
 def test_json_keeps_its_schema(report):
     content = json.loads(report.to_json())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["gallery"].keys() == {"enrol", "validation", "probe"}
     assert {"in_cell_excess", "leakage_bits", "valid"} <= content["attackers"][0].keys()
+    assert {"kind", "pairs_of", "network"} <= content["attackers"][0].keys()
     assert {"diversity", "yaw_correlation"} <= content["retention"].keys()
     assert {"attribute", "class", "clear", "released"} <= content["utility_by_class"][0].keys()
     assert {"by", "group", "n_people"} <= content["utility_by_group"][0].keys()
@@ -190,6 +213,134 @@ def test_plane_keeps_names_apart():
     assert min(np.diff(heights)) >= 12
     one = tradeoff_plane([Point("only", 0.5, 0, np.nan, np.nan)], x_label="x", y_label="y")
     assert "only" in one
+
+
+def points_of(chart, place=0):
+    line = list(ElementTree.fromstring(chart).iter("polyline"))[place]
+    return np.array([pair.split(",") for pair in line.get("points").split()], dtype=float)
+
+
+def test_guessing_lies_on_the_dashed_line():
+    rates = np.linspace(0, 1, 21)
+    chart = det_chart(rates, 1 - rates)
+    dashed = [e for e in ElementTree.fromstring(chart).iter("line") if e.get("stroke-dasharray")]
+    x1, y1, x2, y2 = (float(dashed[0].get(key)) for key in ("x1", "y1", "x2", "y2"))
+    guessing = points_of(chart)
+    on_line = y1 + (guessing[:, 0] - x1) * (y2 - y1) / (x2 - x1)
+    np.testing.assert_allclose(guessing[:, 1], on_line, atol=0.11)
+    assert (np.diff(guessing[:, 0]) > 0).all()
+    better = points_of(det_chart(rates, (1 - rates) / 3))
+    assert (better[1:-1, 1] > on_line[1:-1]).all(), "fewer errors lie below"
+
+
+def test_learning_chart_is_to_scale():
+    curves = [
+        Curve("a & b", (0.25, 0.5, 1.0), (0.0, 0.5, 1.0), rising=True),
+        Curve("flat", (0.25, 0.5, 1.0), (1.0, 1.0, 1.0)),
+    ]
+    chart = learning_chart(curves)
+    rising, flat = points_of(chart, 0), points_of(chart, 1)
+    assert rising[-1].tolist() == flat[-1].tolist()
+    np.testing.assert_allclose(np.diff(rising[:, 1], 2), 0, atol=0.11)
+    np.testing.assert_allclose(np.diff(rising[:, 0])[1], 2 * np.diff(rising[:, 0])[0], atol=0.2)
+    names = {e.text: float(e.get("y")) for e in ElementTree.fromstring(chart).iter("text")}
+    assert names["flat"] - names["a & b: STILL LEARNING"] > 15, "names do not overlap"
+
+
+def test_page_draws_curves_and_donors(report):
+    page = report.to_html(pictures=False)
+    assert "Would more images find more?" in page
+    assert f"Both errors are equal at {report.worst.eer:.1%}" in page
+    assert "show somebody else" not in page
+    ratio = "ratio at FMR 0.01"
+    found = {"share at FMR 0.01": 0.031, ratio: 3.1, f"{ratio}, low": 2.0, f"{ratio}, high": 4.5}
+    page = replace(report, measures={"a <net>": found}).to_html(pictures=False)
+    assert "show somebody else" in page
+    assert "3.1\n[2.0,\u00a04.5]" in page
+    assert "a &lt;net&gt;" in page
+    few = replace(report, learning_curve=pd.DataFrame()).to_html(pictures=False)
+    assert "Would more images" not in few
+
+
+# --- a detector, if there is one ------------------------------------------------------------------
+
+
+class Dots:
+    """A stand-in: a face is a picture that is not dark, its eyes are its two brightest pixels."""
+
+    def __call__(self, image):
+        if image.max() < 100:
+            return None
+        across, down = np.nonzero((image[..., 0] > 200).T)
+        if len(across) != 2:
+            return np.full((2, 2), np.nan)
+        return np.column_stack([across, down]) / min(image.shape[:2])
+
+
+def dots(*places):
+    image = np.full((40, 40, 3), 120, np.uint8)
+    for across, down in places:
+        image[down, across] = 255
+    return image
+
+
+def test_detection_and_eyes_are_counted_where_they_are():
+    blind, dark = dots(), np.zeros((40, 40, 3), np.uint8)
+    first, second = dots((10, 15), (30, 15)), dots((12, 20), (32, 20))
+    lower = dots((10, 19), (30, 19))
+    before = np.stack([first, second, first, first, blind])
+    after = np.stack([lower, second, dark, blind, first])
+    found = detection_retention(before, after, detector=Dots())
+    assert found["detection_rate"] == pytest.approx(4 / 5)
+    assert found["detection_rate_clear"] == 1
+    assert found["detection_images"] == 5
+    assert found["landmark_images"] == 2, "eyes in both pictures"
+    assert found["landmark_distance"] == pytest.approx((4 / 20 + 0) / 2)
+    mixed = np.hypot(2, 5) / 20, np.hypot(2, 1) / 20
+    assert found["landmark_distance_chance"] == pytest.approx(np.mean(mixed))
+    nothing = detection_retention(before[:1], np.stack([dark]), detector=Dots())
+    assert nothing["detection_rate"] == 0
+    assert np.isnan(nothing["landmark_distance"])
+    assert nothing["landmark_images"] == 0
+    many = detection_retention(np.stack([first] * 900), np.stack([first] * 900), detector=Dots())
+    assert many["detection_images"] == 500
+
+
+def test_without_a_detector_the_report_says_so(report, village, monkeypatch):
+    for module in (None, SimpleNamespace(__version__="5.0.0")):  # version 5 has no cascades
+        monkeypatch.setitem(sys.modules, "cv2", module)
+        assert face_detector() is None
+        assert detection_retention(village.images, village.images) == {}
+    proxies = {k: v for k, v in report.retention.items() if not k.startswith(("detec", "landm"))}
+    without = replace(report, retention=proxies)
+    advice = "detector not installed: pip install 'edials[detect]'"
+    assert advice in json.loads(without.to_json())["not_measured"][0]
+    assert advice in html.unescape(without.to_html())
+    assert "Head turn" in without.to_html(), "the proxies stay"
+    found = detection_retention(village.images[:3], village.images[:3], detector=Dots())
+    measured = replace(report, retention={**proxies, **found})
+    assert json.loads(measured.to_json())["not_measured"] == []
+    assert "not installed" not in measured.to_html()
+    assert "Eyes moved by" in measured.to_html()
+
+
+def test_opencv_finds_made_up_faces():
+    pytest.importorskip("cv2")
+    if face_detector() is None:
+        pytest.skip("OpenCV 5 has no cascades")
+    data = make_faces(10, 4, size=64, random_state=1)
+    others = draw_factors(len(data.images), random_state=2)
+    posed = render_faces(others, data.attributes, data.nuisance, size=64)
+    kept = detection_retention(data.images, posed)
+    assert min(kept["detection_rate"], kept["detection_rate_clear"]) > 0.8
+    assert kept["landmark_images"] >= 15
+    assert kept["landmark_distance"] < 0.2 < 0.25 < kept["landmark_distance_chance"]
+    same = detection_retention(data.images, data.images)
+    assert same["landmark_distance"] == 0
+    noise = np.random.default_rng(0).integers(0, 256, data.images.shape, dtype=np.uint8)
+    lost = detection_retention(data.images, noise)
+    assert lost["detection_rate"] < 0.05
+    assert lost["landmark_images"] == 0
 
 
 # --- retention and utility ------------------------------------------------------------------------

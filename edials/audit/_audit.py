@@ -14,6 +14,7 @@ from .._validation import Labels, check_attributes, encode_labels
 from ..exceptions import InvalidLabelsError
 from .campaign import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
 from .cell_reader import read_cells
+from .detection import detection_retention
 from .exchange import exchange_people, max_t_p_value
 from .figures import People, attribute_rank_floor, predicted_floor
 from .files import file_findings
@@ -130,7 +131,8 @@ def audit(
         fresh=fresh,
         **pairs_to_learn_from(before, after, enrol, others, labels.codes[others], fresh),
     )
-    outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose)
+    encoder = getattr(anonymizer, "autoencoder_", None)
+    outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose, encoder)
     curve, outcomes = learning_curve(panel, outcomes, material, seeds["resamples"], n_jobs)
     known = rows[~withheld[rows]]
     told = np.flatnonzero((people >= 0) & ((parts != "none") | withheld))
@@ -142,13 +144,16 @@ def audit(
         chance=1 / len(cells),
         floor=attribute_floor(np.arange(len(cells)), cells),
         floor_rank_5=attribute_rank_floor(everybody["probe"], 5),
-        alone=share_alone(np.arange(len(cells)), cells),
+        share_alone=share_alone(np.arange(len(cells)), cells),
         kept_attributes=[] if table is None else [str(name) for name in table.columns],
         smallest_cell=int(np.bincount(cells).min()),
         outcomes=outcomes,
         copies=copies_of_originals(before[~withheld], after[~withheld]),
-        linkage=link_release(images, everybody, getattr(anonymizer, "autoencoder_", None)),
-        retention=picture_retention(before[known], after[known]),
+        linkage=link_release(images, everybody, encoder),
+        retention={
+            **picture_retention(before[known], after[known]),
+            **detection_retention(before[known], after[known]),
+        },
         faces=[before[probe][faces], after[probe][faces]],
         gallery={name: len(group) for name, group in groups.items()},
         findings=_findings(pairs, labels, seeds["leaks"]),

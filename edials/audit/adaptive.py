@@ -24,7 +24,7 @@ class PairAttacker:
 
     Needs no released image of anybody it names: the map is learned from pairs (photo, what was
     released for it), of other people if there are enough of them and else of the gallery; the
-    audit says which in the attacker's role. Features are whitened principal components of the
+    audit says which as ``pairs_of``. Features are whitened principal components of the
     pixels, and with ``encode`` the latents as well.
 
     Parameters
@@ -43,6 +43,7 @@ class PairAttacker:
     """
 
     name, learns_from, shown = "LDA on clear photos after a learned map", "clear", "released"
+    kind = "adaptive"
 
     def __init__(
         self,

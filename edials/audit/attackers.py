@@ -8,13 +8,29 @@ being codes 0, 1, ...; a higher score means more likely. An attacker says of its
   "clear" (it is static), or "choices"; "released" without the attribute.
 - ``shown``: which probes it is asked about, "released" (also without the attribute), "clear"
   (then its gallery is poisoned), or "choices".
-- ``times_chance``, optional: the bar it states for itself on clear photos, as a multiple of
-  1 / people. Without it the bar is a share of the best attacker's success.
+- ``kind``: what it tries, one of :data:`KINDS`; a report lists the kinds that nobody tried. Without
+  the attribute, or if it is None, it follows from the gallery and the probes: see :func:`kind_of`.
 
-and may have two more methods:
+It may say more:
+
+- ``times_chance``: the bar it states for itself on clear photos, as a multiple of 1 / people.
+  Without it the bar is a share of the best attacker's success.
+- ``network``: whether it is a neural network; False without the attribute.
+- ``encode``: the encoder that it uses, if any. If that is the ``autoencoder_`` of the audit's
+  ``anonymizer``, or a method of it, the report says that the anonymizer's own encoder was used.
+- ``learner``: the attacker that does the work, if this one is another role of it. Attackers with
+  one learner are run together: it proves itself on clear photos once and learns every gallery once.
+  Then ``fit``, ``scores`` and ``fit_pairs`` are the learner's.
+- ``cheap``: whether to train it twice more, on a quarter and on half of the gallery, for the
+  learning curve (a shallow copy is fitted again). Without it only the linear ones here are cheap.
+
+and may have more methods:
 
 - ``fit_pairs(clear, released)``, called before ``fit`` with photos and what was released for them.
 - ``measures(clear, released)``, called at the end with probes: figures for the report, by name.
+- ``embed(images)``, unit rows of shape (n_samples, n_features), or None if it cannot: asked of who
+  learns from clear photos whether outputs match other enrolled people
+  (:func:`edials.audit.leaks.donor_matches`).
 """
 
 from __future__ import annotations
@@ -30,12 +46,58 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNet
 
 from .._validation import check_images, to_rows
 from ..discriminant import discriminant
+from ..recognizer import IdentityClassifier
+
+#: What an attacker can try, in the words of the report. All but "unseen", "context" and "reverse"
+#: follow from what it learns from, what it is shown and whether it learns from pairs.
+KINDS = {
+    "static": "a recogniser of clear photos, asked about the release",
+    "unseen": "a static one that no part of the method knew",
+    "parrot": "learns from released images of the same people",
+    "poison": "learns released images and is asked about clear photos",
+    "adaptive": "learns from pairs how the method changes photos",
+    "context": "sees hair, clothes and background only",
+    "reverse": "undoes the release first",
+    "choices": "looks at what was decided for every image",
+}
 
 # Principal components need no more rows than this, and rows of floats are large.
 _ROWS_OF_COMPONENTS, _ROWS_AT_ONCE = 4000, 1024
+
+
+def kind_of(attacker: Any) -> str:
+    """What an attacker tries: its ``kind``, or what follows from its gallery and its probes.
+
+    Parameters
+    ----------
+    attacker : attacker
+
+    Raises
+    ------
+    ValueError
+        If its ``kind`` is none of :data:`KINDS`.
+    """
+    learns_from = getattr(attacker, "learns_from", "released")
+    shown = getattr(attacker, "shown", "released")
+    kind = getattr(attacker, "kind", None)
+    if kind is not None:
+        if kind not in KINDS:
+            raise ValueError(
+                f"The attacker {attacker.name!r} has kind={kind!r}; expected one of "
+                f"{sorted(KINDS)}, or None to follow from what it learns from and is shown."
+            )
+        return kind
+    if "choices" in (learns_from, shown):
+        return "choices"
+    if shown == "clear":
+        return "poison"
+    if hasattr(getattr(attacker, "learner", attacker), "fit_pairs"):
+        return "adaptive"
+    return "static" if learns_from == "clear" else "parrot"
 
 
 class LatentAttacker:
@@ -50,6 +112,8 @@ class LatentAttacker:
     """
 
     name, learns_from, shown = "LDA on the latents", "released", "released"
+    # Follows from the gallery, so that a subclass with another one need not say it twice.
+    kind: str | None = None
 
     def __init__(self, encode: Any, shrinkage: float = 0.05):
         self.encode, self.shrinkage = encode, shrinkage
@@ -129,7 +193,7 @@ class ContextAttacker(PixelAttacker):
     """
 
     # What only sees the surroundings is not expected to recognise faces: its bar is chance.
-    name, times_chance = "LDA on the surroundings", 3.0
+    name, times_chance, kind = "LDA on the surroundings", 3.0, "context"
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
         height, width = images.shape[1:3]
@@ -176,12 +240,21 @@ class ClassifierAttacker:
         is fitted already goes on from its weights.
     name : str
     learns_from : {"released", "clear"}, default="released"
+    kind : str, optional
+        None makes it "parrot" or "static", by what it learns from.
     """
 
     shown = "released"
 
-    def __init__(self, classifier: Any, name: str, learns_from: str = "released"):
+    def __init__(
+        self,
+        classifier: Any,
+        name: str,
+        learns_from: str = "released",
+        kind: str | None = None,
+    ):
         self.classifier, self.name, self.learns_from = classifier, name, learns_from
+        self.kind, self.network = kind, _is_network(classifier)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> ClassifierAttacker:
         """Learn the gallery."""
@@ -207,12 +280,15 @@ class StaticAttacker:
     ----------
     recogniser : classifier
         Fitted; with ``predict_proba`` or ``decision_function`` over images.
+    kind : str, default="static"
+        "unseen" if no part of the method knew it.
     """
 
     name, learns_from, shown = "recogniser of clear photos", "clear", "released"
 
-    def __init__(self, recogniser: Any):
-        self.recogniser = recogniser
+    def __init__(self, recogniser: Any, kind: str = "static"):
+        self.recogniser, self.kind = recogniser, kind
+        self.network = _is_network(recogniser)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> StaticAttacker:
         """Nothing is learned: the gallery are the clear photos the recogniser was trained on."""
@@ -237,13 +313,22 @@ class RoleAttacker:
     name : str
     learns_from, shown : {"released", "clear"}, default="released"
         See :mod:`edials.audit.attackers`.
+    kind : str, optional
+        None follows from the two.
     """
 
     def __init__(
-        self, learner: Any, name: str, learns_from: str = "released", shown: str = "released"
+        self,
+        learner: Any,
+        name: str,
+        learns_from: str = "released",
+        shown: str = "released",
+        kind: str | None = None,
     ):
-        self.learner, self.name = learner, name
+        self.learner, self.name, self.kind = learner, name, kind
         self.learns_from, self.shown = learns_from, shown
+        self.network = getattr(learner, "network", False)
+        self.encode = getattr(learner, "encode", None)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> RoleAttacker:
         """Learn the gallery."""
@@ -268,7 +353,11 @@ class PoisonAttacker(RoleAttacker):
     """
 
     def __init__(self, learner: Any):
-        super().__init__(learner, f"poison: {learner.name}", shown="clear")
+        super().__init__(learner, f"poison: {learner.name}", shown="clear", kind="poison")
+
+
+def _is_network(classifier: Any) -> bool:
+    return isinstance(classifier, (IdentityClassifier, NeuralNet))
 
 
 def _scores_of(classifier: Any, images: NDArray) -> NDArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from .._validation import to_uint8
 from ..certification import is_blank
 from ..exceptions import IdentityLeakWarning
+from .attackers import kind_of
 from .calibration import calibrate, combine
 from .exchange import exchange_people, permutation_p_value, smallest_p_value, table_of_people
 from .figures import SANITY_SHARE, AttackFigures, People, judge_scores
@@ -202,7 +203,12 @@ def _measures(attacker: Any, material: Material) -> dict[str, float]:
 
 
 def attack_all(
-    attackers: list[Any], material: Material, seed: int, n_jobs: int | None, verbose: int
+    attackers: list[Any],
+    material: Material,
+    seed: int,
+    n_jobs: int | None,
+    verbose: int,
+    encoder: Any = None,
 ) -> tuple[list[AttackFigures], dict[str, dict[str, float]]]:
     """Run every attacker, then all sound ones together, and judge them.
 
@@ -216,6 +222,8 @@ def attack_all(
     n_jobs : as joblib takes it
     verbose : int
         Whether a bar shows the progress.
+    encoder : AdversarialAutoencoder, optional
+        The anonymizer's own: who uses it is told by it.
 
     Returns
     -------
@@ -223,6 +231,7 @@ def attack_all(
     measures : dict of str to dict
         What attackers measured besides, by their names.
     """
+    kinds = [kind_of(attacker) for attacker in attackers]  # before the work, since it can refuse
     learners: dict[int, list[Any]] = {}
     for attacker in attackers:
         learners.setdefault(id(getattr(attacker, "learner", attacker)), []).append(attacker)
@@ -239,11 +248,11 @@ def attack_all(
     people = material.people
     bars = _bars(attackers, [found[id(attacker)] for attacker in attackers], people["probe"], seed)
     outcomes, sound, measures = [], [], {}
-    for attacker, bar in zip(attackers, bars, strict=True):
+    for attacker, kind, bar in zip(attackers, kinds, bars, strict=True):
         attack = found[id(attacker)]
         outcome = judge_scores(
             attacker.name,
-            _role(attacker, material.pairs_of),
+            _learns_from(attacker),
             validation=(attack.scores["validation"], people["validation"]),
             probe=(attack.scores["probe"], people["probe"]),
             clear_accuracy=rank_1(attack.clear, people["probe"].codes),
@@ -252,7 +261,7 @@ def attack_all(
             log_cells=material.log_cells if _sees_release(attacker) else None,
             seed=seed,
         )
-        outcomes.append(outcome)
+        outcomes.append(replace(outcome, kind=kind, **_facts(attacker, material, encoder)))
         if attack.measures:
             measures[attacker.name] = attack.measures
         # Who is shown the photos themselves attacks something else, and does not join the others.
@@ -286,14 +295,15 @@ def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -
     return bars
 
 
-def _role(attacker: Any, pairs_of: str) -> str:
-    """What it learns from, and what it is shown where that is not the release."""
-    role = _learns_from(attacker)
-    if hasattr(attacker, "fit_pairs"):
-        role += f", and pairs of {pairs_of}"
-    if getattr(attacker, "shown", "released") == "clear":
-        role += ", shown clear"
-    return role
+def _facts(attacker: Any, material: Material, encoder: Any) -> dict[str, Any]:
+    """What a report says of an attacker beside its figures."""
+    used = getattr(attacker, "encode", None)
+    learner = getattr(attacker, "learner", attacker)
+    return {
+        "pairs_of": material.pairs_of if hasattr(learner, "fit_pairs") else "",
+        "network": bool(getattr(attacker, "network", False)),
+        "uses_encoder": encoder is not None and encoder in (used, getattr(used, "__self__", None)),
+    }
 
 
 def _sees_release(attacker: Any) -> bool:
@@ -315,7 +325,7 @@ def _ensemble(found: list[Attack], material: Material, seed: int) -> AttackFigur
         name: combine(calibrations, [attack.scores[name] for attack in found])
         for name in ("validation", "probe")
     }
-    return judge_scores(
+    outcome = judge_scores(
         TOGETHER,
         "both",
         validation=(together["validation"], validation),
@@ -328,3 +338,4 @@ def _ensemble(found: list[Attack], material: Material, seed: int) -> AttackFigur
         log_cells=material.log_cells,
         seed=seed,
     )
+    return replace(outcome, kind="ensemble")

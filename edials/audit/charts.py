@@ -1,25 +1,20 @@
-"""Charts as SVG text: no library, no script, readable without colour and on paper.
-
-The colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; what
-matters is said by shapes and words as well.
-"""
+"""The charts of risk and of privacy against what is left to see."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-_BLUE, _VERMILION, _GREY, _INK = "#0072b2", "#d55e00", "#999999", "#1a1a1a"
-_WIDTH = 800
+from .svg import BLUE, GREY, INK, VERMILION, WIDTH, line, ring, svg, text, ticks
+
 # The risk chart: names on the left, figures on the right, bars between.
 _ROW, _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 260, 165, 40, 52
 _HATCH = (
     "<defs><pattern id='edials-broken' width='6' height='6' patternUnits='userSpaceOnUse' "
     "patternTransform='rotate(45)'><rect width='6' height='6' fill='#eeeeee'/>"
-    f"<line x1='0' y1='0' x2='0' y2='6' stroke='{_GREY}' stroke-width='2'/></pattern></defs>"
+    f"<line x1='0' y1='0' x2='0' y2='6' stroke='{GREY}' stroke-width='2'/></pattern></defs>"
 )
 
 
@@ -86,32 +81,32 @@ def risk_chart(bars: Sequence[Bar], floor: float) -> str:
     base = _TOP + _ROW * len(bars)
     parts = [_HATCH]
     for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(_line(_across(share), _TOP, _across(share), base, "#d5d5d5"))
-        parts.append(_text(_across(share), base + 18, f"{share:.0%}", anchor="middle", size=12))
+        parts.append(line(_across(share), _TOP, _across(share), base, "#d5d5d5"))
+        parts.append(text(_across(share), base + 18, f"{share:.0%}", anchor="middle", size=12))
     for place, bar in enumerate(bars):
         parts += _bar(bar, _TOP + _ROW * place)
-    parts.append(_line(_across(floor), _TOP - 8, _across(floor), base, _INK, width=2, dash="7 4"))
+    parts.append(line(_across(floor), _TOP - 8, _across(floor), base, INK, width=2, dash="7 4"))
     anchor = "start" if floor < 0.5 else "end"
     label = f"attribute floor {floor:.1%}"
-    parts.append(_text(_across(floor), _TOP - 15, label, anchor=anchor, bold=True))
+    parts.append(text(_across(floor), _TOP - 15, label, anchor=anchor, bold=True))
     axis = "Risk: people named at the first guess by who knows their kept attributes, too."
-    parts.append(_text(_LEFT, base + 40, axis, size=12))
-    parts.append(_ring(_LEFT - 150, base + 36))
-    parts.append(_text(_LEFT - 140, base + 40, "on clear photos", size=12))
-    return _svg(base + _BOTTOM, "Risk of every attacker beside the attribute floor", parts)
+    parts.append(text(_LEFT, base + 40, axis, size=12))
+    parts.append(ring(_LEFT - 150, base + 36))
+    parts.append(text(_LEFT - 140, base + 40, "on clear photos", size=12))
+    return svg(base + _BOTTOM, "Risk of every attacker beside the attribute floor", parts)
 
 
 def _across(share: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * float(np.clip(share, 0, 1))
+    return _LEFT + (WIDTH - _LEFT - _RIGHT) * float(np.clip(share, 0, 1))
 
 
 def _bar(bar: Bar, top: float) -> list[str]:
     middle = top + _ROW / 2
-    colour = "url(#edials-broken)" if not bar.valid else _VERMILION if bar.worst else _BLUE
+    colour = "url(#edials-broken)" if not bar.valid else VERMILION if bar.worst else BLUE
     length = max(_across(bar.value) - _LEFT, 1)
-    ink = _INK if bar.valid else "#555555"
+    ink = INK if bar.valid else "#555555"
     parts = [
-        _text(
+        text(
             _LEFT - 10,
             middle - 2,
             bar.name,
@@ -120,7 +115,7 @@ def _bar(bar: Bar, top: float) -> list[str]:
             colour=ink,
             room=_LEFT - 14,
         ),
-        _text(
+        text(
             _LEFT - 10,
             middle + 13,
             bar.note,
@@ -135,14 +130,14 @@ def _bar(bar: Bar, top: float) -> list[str]:
     said = f"{bar.value:.1%}"
     if np.isfinite([bar.low, bar.high]).all():
         left, right = _across(bar.low), _across(bar.high)
-        parts.append(_line(left, middle, right, middle, ink, width=2))
-        parts += [_line(x, middle - 5, x, middle + 5, ink, width=2) for x in (left, right)]
+        parts.append(line(left, middle, right, middle, ink, width=2))
+        parts += [line(x, middle - 5, x, middle + 5, ink, width=2) for x in (left, right)]
         said += f"  [{bar.low:.1%}, {bar.high:.1%}]"
     if np.isfinite(bar.clear):
-        parts.append(_ring(_across(bar.clear), middle))
+        parts.append(ring(_across(bar.clear), middle))
     shown = said if bar.valid else "BROKEN: not evidence"
     parts.append(
-        _text(_WIDTH - _RIGHT + 12, middle + 4, shown, size=12, bold=bar.worst or not bar.valid)
+        text(WIDTH - _RIGHT + 12, middle + 4, shown, size=12, bold=bar.worst or not bar.valid)
     )
     return parts
 
@@ -164,10 +159,10 @@ def tradeoff_plane(
     str
         One ``<svg>`` element.
     """
-    left, right, top, base = 80, _WIDTH - 40, 30, 330
+    left, right, top, base = 80, WIDTH - 40, 30, 330
     xs = np.array([p.x for p in points] + [ceiling])
     ys = np.array([v for p in points for v in (p.y, p.low, p.high)] + [0.0])
-    x_ticks, y_ticks = _ticks(xs[np.isfinite(xs)]), _ticks(ys[np.isfinite(ys)])
+    x_ticks, y_ticks = ticks(xs[np.isfinite(xs)]), ticks(ys[np.isfinite(ys)])
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
@@ -177,25 +172,25 @@ def tradeoff_plane(
     parts = []
     for tick in x_ticks:
         x = place(tick, 0)[0]
-        parts.append(_line(x, top, x, base, "#e2e2e2"))
-        parts.append(_text(x, base + 18, f"{tick:g}", anchor="middle", size=12))
+        parts.append(line(x, top, x, base, "#e2e2e2"))
+        parts.append(text(x, base + 18, f"{tick:g}", anchor="middle", size=12))
     for tick in y_ticks:
         y = place(x_ticks[0], tick)[1]
-        parts.append(_line(left, y, right, y, "#e2e2e2"))
-        parts.append(_text(left - 8, y + 4, f"{tick:g}", anchor="end", size=12))
+        parts.append(line(left, y, right, y, "#e2e2e2"))
+        parts.append(text(left - 8, y + 4, f"{tick:g}", anchor="end", size=12))
     zero = place(x_ticks[0], 0)[1]
-    parts.append(_line(left, zero, right, zero, _INK, width=2, dash="7 4"))
-    parts.append(_text(left + 6, zero - 6, "at the floor", size=12))
+    parts.append(line(left, zero, right, zero, INK, width=2, dash="7 4"))
+    parts.append(text(left + 6, zero - 6, "at the floor", size=12))
     if np.isfinite(ceiling):
         x = place(ceiling, 0)[0]
-        parts.append(_line(x, top, x, base, _INK, width=1.5, dash="2 4"))
-        parts.append(_text(x, top - 8, "clear photos", anchor="middle", size=12))
+        parts.append(line(x, top, x, base, INK, width=1.5, dash="2 4"))
+        parts.append(text(x, top - 8, "clear photos", anchor="middle", size=12))
     parts += _points(points, place, right)
-    parts.append(_text((left + right) / 2, base + 40, x_label, anchor="middle"))
+    parts.append(text((left + right) / 2, base + 40, x_label, anchor="middle"))
     turned = f"<g transform='rotate(-90 22 {(top + base) / 2})'>"
-    parts.append(turned + _text(22, (top + base) / 2, y_label, anchor="middle") + "</g>")
-    parts.append(_text(right, base - 8, "better: down and to the right ↘", anchor="end", size=12))
-    return _svg(base + 52, f"{y_label} against {x_label}", parts)
+    parts.append(turned + text(22, (top + base) / 2, y_label, anchor="middle") + "</g>")
+    parts.append(text(right, base - 8, "better: down and to the right ↘", anchor="end", size=12))
+    return svg(base + 52, f"{y_label} against {x_label}", parts)
 
 
 def _points(
@@ -204,11 +199,11 @@ def _points(
     parts, labels = [], []
     for point in points:
         x, y = place(point.x, point.y)
-        colour = _VERMILION if point.own else _BLUE
+        colour = VERMILION if point.own else BLUE
         if np.isfinite([point.low, point.high]).all():
             ends = [place(point.x, bound)[1] for bound in (point.low, point.high)]
-            parts.append(_line(x, ends[0], x, ends[1], colour, width=2))
-            parts += [_line(x - 5, end, x + 5, end, colour, width=2) for end in ends]
+            parts.append(line(x, ends[0], x, ends[1], colour, width=2))
+            parts += [line(x - 5, end, x + 5, end, colour, width=2) for end in ends]
         parts.append(
             f"<rect x='{x - 6:.1f}' y='{y - 6:.1f}' width='12' height='12' fill='{colour}' "
             f"transform='rotate(45 {x:.1f} {y:.1f})'/>"
@@ -222,67 +217,10 @@ def _points(
         reach = 8.0 * len(point.name) + 12
         end = x + reach > right
         start = x - reach if end else x
-        line = y - 6
-        while any(abs(line - t) < 15 and start < e and s < start + reach for t, s, e in taken):
-            line += 3
-        taken.append((line, start, start + reach))
+        up = y - 6
+        while any(abs(up - t) < 15 and start < e and s < start + reach for t, s, e in taken):
+            up += 3
+        taken.append((up, start, start + reach))
         anchor, shift = ("end", -12) if end else ("start", 12)
-        parts.append(_text(x + shift, line, point.name, anchor=anchor, bold=point.own))
+        parts.append(text(x + shift, up, point.name, anchor=anchor, bold=point.own))
     return parts
-
-
-def _ticks(values: np.ndarray) -> np.ndarray:
-    """Round numbers around the values, four to eight of them."""
-    low, high = float(values.min()), float(values.max())
-    span = max(high - low, 1e-3 * max(abs(high), 1e-3), 1e-9)
-    step = 10.0 ** np.floor(np.log10(span / 4))
-    step *= next(factor for factor in (1, 2, 5, 10) if span / (factor * step) <= 6)
-    first, last = np.floor(low / step - 0.1), np.ceil(high / step + 0.1)
-    return np.round(np.arange(first, last + 1) * step, 12)
-
-
-def _line(
-    x1: float, y1: float, x2: float, y2: float, colour: str, *, width: float = 1, dash: str = ""
-) -> str:
-    dashes = f" stroke-dasharray='{dash}'" if dash else ""
-    return (
-        f"<line x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}' stroke='{colour}' "
-        f"stroke-width='{width}'{dashes}/>"
-    )
-
-
-def _ring(x: float, y: float) -> str:
-    return (
-        f"<circle cx='{x:.1f}' cy='{y:.1f}' r='5' fill='white' stroke='{_INK}' stroke-width='2'/>"
-    )
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    anchor: str = "start",
-    size: int = 13,
-    bold: bool = False,
-    colour: str = _INK,
-    room: float = np.inf,
-) -> str:
-    weight = " font-weight='bold'" if bold else ""
-    # Letters are about 0.58 of their size wide; a text too long for its room is drawn narrower.
-    narrow = 0.58 * size * len(text) > room
-    fit = f" textLength='{room:.0f}' lengthAdjust='spacingAndGlyphs'" if narrow else ""
-    return (
-        f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' font-size='{size}'{weight}{fit} "
-        # White around the letters, so that they can be read across lines.
-        f"fill='{colour}' paint-order='stroke' stroke='white' stroke-width='3'>"
-        f"{html.escape(text)}</text>"
-    )
-
-
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f"<svg viewBox='0 0 {_WIDTH} {height:.0f}' role='img' "
-        f"font-family='system-ui, sans-serif'><title>{html.escape(title)}</title>"
-        f"{''.join(parts)}</svg>"
-    )

@@ -1,12 +1,21 @@
-"""Two releases of the same people beside each other."""
+"""Releases of the same people beside each other."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from .calibration import interval
+from .charts import Point
 from .figures import AttackFigures
 
+if TYPE_CHECKING:
+    from .report import AuditReport
+
+#: What is on the axes wherever privacy is drawn against what is left to see.
+PICTURE_AXIS = "structural similarity to the originals"
+PRIVACY_AXIS = "leakage beyond the attributes (bit)"
 _COMPARED = {
     "in-cell excess": "per_person",
     "leakage (bit)": "per_person_bits",
@@ -48,3 +57,24 @@ def compare_figures(first: AttackFigures, second: AttackFigures, *, seed: int = 
             "high": high,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def tradeoff_point(report: AuditReport, name: str, *, own: bool = False) -> Point | None:
+    """A release in the plane of both axes: SSIM, and leakage in bits with its interval.
+
+    Parameters
+    ----------
+    report : AuditReport
+    name : str
+    own : bool, default=False
+        Whether it is the one that a page is about.
+
+    Returns
+    -------
+    Point, or None without a sound attacker
+    """
+    worst = report.worst
+    if worst is None:
+        return None
+    leakage = worst.leakage_bits, worst.leakage_low, worst.leakage_high
+    return Point(name, report.retention["ssim"], *leakage, own)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .comparison import PICTURE_AXIS, PRIVACY_AXIS, tradeoff_point
 from .pages import picture_sheet
 from .report import AuditReport
 
@@ -71,7 +72,11 @@ class RiskDisplay:
 
 
 class TradeoffDisplay:
-    """Privacy against what is left of the picture, one point per report.
+    """Privacy against what is left of the picture, one point per report, as on the page.
+
+    Across the structural similarity to the originals, which have 1 (dotted); up the leakage of
+    the worst attacker in bits, 0 being nothing beyond the attributes (dashed), with its interval
+    over people.
 
     Parameters
     ----------
@@ -112,15 +117,15 @@ class TradeoffDisplay:
         self.ax_ = _axes(ax)
         self.figure_ = self.ax_.figure
         for report, name in zip(self.reports, self.names, strict=True):
-            worst = report.worst
-            if worst is None:
+            point = tradeoff_point(report, name)
+            if point is None:
                 continue
-            point = (report.retention["ssim"], worst.leakage_bits)
-            reach = [[point[1] - worst.leakage_low], [worst.leakage_high - point[1]]]
-            self.ax_.errorbar(*point, yerr=np.maximum(reach, 0), fmt="o")
-            self.ax_.annotate(name, point, xytext=(4, 4), textcoords="offset points")
+            reach = [[point.y - point.low], [point.high - point.y]]
+            self.ax_.errorbar(point.x, point.y, yerr=np.maximum(reach, 0), fmt="o")
+            self.ax_.annotate(name, point[1:3], xytext=(4, 4), textcoords="offset points")
         self.ax_.axhline(0, color="black", linestyle="--")
-        self.ax_.set(xlabel="structural similarity", ylabel="leakage beyond the attributes (bit)")
+        self.ax_.axvline(1, color="black", linestyle=":")
+        self.ax_.set(xlabel=PICTURE_AXIS, ylabel=PRIVACY_AXIS)
         return self
 
 

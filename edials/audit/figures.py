@@ -61,13 +61,13 @@ class AttackFigures:
     ----------
     name : str
     learns_from : str
-        "released" (retrained) or "clear" (static), and in words what else it was given.
+        "released" (retrained), "clear" (static), "choices", or "both" (all sound ones together).
     clear_accuracy : float
         Rank-1 of the same attacker in the same role on clear photos.
     valid : bool
         False if that is below the bar: then it is broken, and no evidence.
-    alone : float
-        Rank-1 without the attributes.
+    risk_without_attributes : float
+        Rank-1 of who knows no attributes.
     risk, ci_low, ci_high : float
         Rank-1 of an attacker who knows the true attributes as well.
     rank_5 : float
@@ -104,6 +104,14 @@ class AttackFigures:
         Which probes it was shown: "released", "clear" (its gallery is poisoned) or "choices".
     still_learning : bool or None
         Whether more images made it stronger; None if that was not tried.
+    pairs_of : str, default=""
+        Whose pairs (photo, what was released for it) it learned from as well: "the gallery", or
+        "31 other people"; empty for who learns from no pairs.
+    kind : str, default=""
+        What it tries, see :data:`edials.audit.attackers.KINDS`; "ensemble" for all sound ones
+        together, empty if nobody said.
+    network, uses_encoder : bool, default=False
+        Whether it is a neural network, and whether it uses the anonymizer's own encoder.
     per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
         Confidential, and no part of tables and JSON, like the two below.
     person_scores : ndarray of shape (n_people, n_people)
@@ -117,7 +125,7 @@ class AttackFigures:
     learns_from: str
     clear_accuracy: float
     valid: bool
-    alone: float
+    risk_without_attributes: float
     risk: float
     ci_low: float
     ci_high: float
@@ -154,6 +162,10 @@ class AttackFigures:
     det: NDArray[np.float64] = field(repr=False, compare=False)
     shown: str = "released"
     still_learning: bool | None = None
+    pairs_of: str = ""
+    kind: str = ""
+    network: bool = False
+    uses_encoder: bool = False
 
 
 def judge_scores(
@@ -209,7 +221,7 @@ def judge_scores(
         learns_from=learns_from,
         clear_accuracy=clear_accuracy,
         valid=clear_accuracy >= bar,
-        alone=rank_1(scores, codes),
+        risk_without_attributes=rank_1(scores, codes),
         risk=float(success.mean()),
         ci_low=risk_low,
         ci_high=risk_high,
@@ -269,12 +281,12 @@ def _people_left(log_q: NDArray, codes: NDArray[np.int64]) -> float:
 
 
 def attribute_rank_floor(people: People, rank: int) -> float:
-    """Success of the true attributes alone at a rank: min(1, rank / people in the cell)."""
+    """Success of nothing but the true attributes at a rank: min(1, rank / people in the cell)."""
     return float(by_person(np.minimum(1, rank / people.cell_sizes), people.codes).mean())
 
 
 def predicted_floor(log_cells: NDArray, people: People) -> float:
-    """Success of the attributes alone when they are read off the image, not known.
+    """Success of nothing but the attributes when they are read off the image, not known.
 
     Parameters
     ----------

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from .charts import Bar, Point, risk_chart, tradeoff_plane
 from .groups import SMALL_GROUP
-from .pages import document, html_picture, html_table, paragraph, picture_sheet
+from .page_charts import donors, errors, learning, plane, risks
+from .pages import (
+    document,
+    html_picture,
+    html_table,
+    number,
+    paragraph,
+    picture_sheet,
+    with_interval,
+)
 from .reading import (
     CONFIDENTIAL,
     HOW_TO_READ,
     STAYS_PERSONAL,
     meaning,
+    not_measured,
     not_tried,
     verdict,
 )
@@ -40,6 +49,18 @@ _RETENTION = {
     ),
     "light_left_right_correlation": ("Light, left to right", "correlation of a brightness proxy"),
     "light_up_down_correlation": ("Light, up and down", "correlation of a brightness proxy"),
+    "detection_rate": ("Faces found", "share of released pictures in which a detector finds one"),
+    "detection_rate_clear": ("Faces found, clear photos", "the same detector on the originals"),
+    "detection_images": ("Pictures it looked at", "pairs of original and release"),
+    "landmark_distance": (
+        "Eyes moved by",
+        "in distances between the eyes; 0 is where they were",
+    ),
+    "landmark_distance_chance": (
+        "Eyes moved by, by chance",
+        "the same between pictures of different photos",
+    ),
+    "landmark_images": ("Pairs with eyes in both", "what the two rows above rest on"),
 }
 
 
@@ -82,20 +103,24 @@ def officer_page(
         _verdict_box(report),
         *_findings(report),
         "<h2>Risk of every attacker</h2>",
-        _risk_chart(report),
+        risks(report),
         _attackers_table(report),
         paragraph(HOW_TO_READ, "small"),
+        *learning(report),
         *_risk_by_group(report),
-        "<h2>Privacy and utility</h2>",
-        *_plane(report, others),
+        "<h2>Privacy and what is left of the picture</h2>",
+        *plane(report, others),
         "<h2>What this means</h2>",
         *(f"<h3>{name}</h3>{paragraph(said)}" for name, said in meaning(report)),
         paragraph(_SOURCE, "small"),
+        *errors(report),
+        *donors(report),
         *_utility(report),
         *_groups(report),
         *_retention(report),
         "<h2>What was not tried</h2>",
         _bullets(not_tried(report)),
+        *_not_measured(report),
         paragraph(STAYS_PERSONAL),
     ]
     if pictures:
@@ -118,14 +143,14 @@ def _verdict_box(report: AuditReport) -> str:
             *figures,
             (
                 "Above the floor",
-                f"{_number(100 * worst.in_cell_excess, 1, '+')} points",
-                f"95 %: {_number(100 * worst.excess_low, 1, '+')} to "
-                f"{_number(100 * worst.excess_high, 1, '+')}",
+                f"{number(100 * worst.in_cell_excess, 1, '+')} points",
+                f"95 %: {number(100 * worst.excess_low, 1, '+')} to "
+                f"{number(100 * worst.excess_high, 1, '+')}",
             ),
             (
                 "Leakage",
-                f"{_number(worst.leakage_bits, 2)} bit",
-                f"interval {_number(worst.leakage_low, 2)} to {_number(worst.leakage_high, 2)}",
+                f"{number(worst.leakage_bits, 2)} bit",
+                f"interval {number(worst.leakage_low, 2)} to {number(worst.leakage_high, 2)}",
             ),
         ]
     figures.append(
@@ -150,30 +175,13 @@ def _findings(report: AuditReport) -> list[str]:
     return ["<h2>What the files of the release tell</h2>", _bullets(report.findings)]
 
 
+def _not_measured(report: AuditReport) -> list[str]:
+    missing = not_measured(report)
+    return ["<h3>What was not measured</h3>", _bullets(missing)] if missing else []
+
+
 def _bullets(lines: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _risk_chart(report: AuditReport) -> str:
-    learns = {
-        "clear": "learns from clear photos",
-        "released": "learns from released images",
-        "both": "all sound ones combined",
-    }
-    bars = [
-        Bar(
-            outcome.name,
-            learns.get(outcome.learns_from, f"learns from: {outcome.learns_from}"),
-            outcome.risk,
-            outcome.ci_low,
-            outcome.ci_high,
-            outcome.clear_accuracy,
-            outcome.valid,
-            outcome is report.worst,
-        )
-        for outcome in report.outcomes
-    ]
-    return risk_chart(bars, report.floor)
 
 
 def _attackers_table(report: AuditReport) -> str:
@@ -181,14 +189,14 @@ def _attackers_table(report: AuditReport) -> str:
     for o in report.outcomes:
         rows.append(
             [
-                o.name,
+                f"{o.name}\n({o.kind})" if o.kind else o.name,
                 "yes" if o.valid else "BROKEN: not evidence",
                 f"{100 * o.clear_accuracy:.1f}",
-                _with_interval(100 * o.risk, 100 * o.ci_low, 100 * o.ci_high, 1),
-                _with_interval(100 * o.in_cell_excess, 100 * o.excess_low, 100 * o.excess_high, 1),
-                _with_interval(o.leakage_bits, o.leakage_low, o.leakage_high, 2),
-                _number(o.in_cell_auc, 3),
-                _number(o.p_value, 3),
+                with_interval(100 * o.risk, 100 * o.ci_low, 100 * o.ci_high, 1),
+                with_interval(100 * o.in_cell_excess, 100 * o.excess_low, 100 * o.excess_high, 1),
+                with_interval(o.leakage_bits, o.leakage_low, o.leakage_high, 2),
+                number(o.in_cell_auc, 3),
+                number(o.p_value, 3),
                 _album(o),
             ]
         )
@@ -201,8 +209,8 @@ def _attackers_table(report: AuditReport) -> str:
 
 
 def _album(outcome: AttackFigures) -> str:
-    null, said = outcome.album_null, _number(100 * outcome.album_risk, 1)
-    return f"{said}\n(chance {_number(100 * null, 1)})" if np.isfinite(null) else said
+    null, said = outcome.album_null, number(100 * outcome.album_risk, 1)
+    return f"{said}\n(chance {number(100 * null, 1)})" if np.isfinite(null) else said
 
 
 def _risk_by_group(report: AuditReport) -> list[str]:
@@ -211,86 +219,12 @@ def _risk_by_group(report: AuditReport) -> list[str]:
         [
             *([str(part) for part in name] if isinstance(name, tuple) else [str(name), ""]),
             f"{row['n_people']}" + (" (too few)" if row["note"] else ""),
-            _with_interval(100 * row["in_cell_excess"], 100 * row["low"], 100 * row["high"], 1),
+            with_interval(100 * row["in_cell_excess"], 100 * row["low"], 100 * row["high"], 1),
         ]
         for name, row in report.groups.iterrows()
     ]
     header = ["Attribute", "Group", "People", "Risk above the floor (points)"]
     return ["<h3>Whom it hits</h3>", html_table(header, rows)] if rows else []
-
-
-def _with_interval(value: float, low: float, high: float, digits: int) -> str:
-    said = _number(value, digits)
-    if not np.isfinite([low, high]).all():
-        return said
-    # A line of its own that does not break.
-    return f"{said}\n[{_number(low, digits)},\u00a0{_number(high, digits)}]"
-
-
-def _number(value: Any, digits: int, sign: str = "") -> str:
-    if value is None or not np.isfinite(value):
-        return "–"
-    # Adding 0 to what is rounded turns -0.0 into 0.0.
-    return f"{round(float(value), digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
-
-
-def _plane(report: AuditReport, others: dict[str, AuditReport]) -> list[str]:
-    everyone = {"this release": report, **others}
-    drawn = {name: r for name, r in everyone.items() if r.worst is not None}
-    if not drawn:
-        return [paragraph("No sound attacker, so there is no privacy to draw.")]
-    judged = all(len(r.utility) for r in everyone.values())
-
-    def kept(one: AuditReport, kind: str) -> float:
-        return 100 * float(one.utility[kind].mean()) if judged else float(one.retention["ssim"])
-
-    points = [
-        Point(
-            name,
-            kept(one, "released"),
-            100 * one.worst.in_cell_excess,
-            100 * one.worst.excess_low,
-            100 * one.worst.excess_high,
-            one is report,
-        )
-        for name, one in drawn.items()
-        if one.worst is not None
-    ]
-    chart = tradeoff_plane(
-        points,
-        x_label="macro-F1 of the kept attributes (%)" if judged else "structural similarity",
-        y_label="risk above the floor (points)",
-        ceiling=kept(report, "clear") if judged else 1.0,
-    )
-    parts = [chart]
-    if others:
-        rows = [
-            [
-                name,
-                *(
-                    ["no sound attacker", "–", "–"]
-                    if one.worst is None
-                    else [
-                        _with_interval(
-                            100 * one.worst.risk, 100 * one.worst.ci_low, 100 * one.worst.ci_high, 1
-                        ),
-                        _number(100 * one.worst.in_cell_excess, 1, "+"),
-                        _number(one.worst.leakage_bits, 2),
-                    ]
-                ),
-                f"{100 * one.coverage:.1f}",
-                _number(kept(one, "released"), 1) if judged else "–",
-                _number(one.retention.get("ssim"), 2),
-            ]
-            for name, one in everyone.items()
-        ]
-        header = [
-            *("Method", "Risk (%)", "Above the floor (points)", "Leakage (bit)", "Released (%)"),
-            *("Macro-F1 (%)", "SSIM"),
-        ]
-        kinds = ["worst" if one is report else "" for one in everyone.values()]
-        parts.append(html_table(header, rows, kinds=kinds))
-    return parts
 
 
 _KINDS = {
@@ -314,7 +248,7 @@ def _utility(report: AuditReport) -> list[str]:
         return []
     kinds = _kinds_of(report.utility)
     rows = [
-        [str(name), *(_number(100 * row[k], 1) for k in kinds)]
+        [str(name), *(number(100 * row[k], 1) for k in kinds)]
         for name, row in report.utility.iterrows()
     ]
     return [
@@ -371,7 +305,7 @@ def _by_people(
         [
             *(str(row[key]) for key in keys),
             f"{row['n_people']}" + (" (too few)" if row["n_people"] < SMALL_GROUP else ""),
-            *(_number(100 * row[k], 1) for k in kinds),
+            *(number(100 * row[k], 1) for k in kinds),
         ]
         for _, row in table.iterrows()
     ]
@@ -382,6 +316,6 @@ def _retention(report: AuditReport) -> list[str]:
     rows = []
     for name, value in report.retention.items():
         said, meaning = _RETENTION.get(name, (name, ""))
-        rows.append([said, _number(value, 2), meaning])
+        rows.append([said, number(value, 0 if name.endswith("_images") else 2), meaning])
     table = html_table(["Of the picture", "Figure", "Meaning"], rows)
     return ["<h2>What is left of the picture</h2>", f'<div class="words">{table}</div>']

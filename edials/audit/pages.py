@@ -6,6 +6,7 @@ import base64
 import html
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -183,6 +184,23 @@ def html_picture(sheet: Image.Image, said: str) -> str:
     sheet.save(buffer, format="PNG", optimize=True)
     code = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{html.escape(said)}" src="data:image/png;base64,{code}">'
+
+
+def with_interval(value: float, low: float, high: float, digits: int) -> str:
+    """A figure, and its interval on a line of its own if there is one."""
+    said = number(value, digits)
+    if not np.isfinite([low, high]).all():
+        return said
+    # A line of its own that does not break.
+    return f"{said}\n[{number(low, digits)},\u00a0{number(high, digits)}]"
+
+
+def number(value: Any, digits: int, sign: str = "") -> str:
+    """A figure for the eye, a dash if it is missing."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    # Adding 0 to what is rounded turns -0.0 into 0.0.
+    return f"{round(float(value), digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 
 
 def _figure(value: float) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .detection import NOT_INSTALLED
+from .leaks import DONORS
 
 if TYPE_CHECKING:
     from .figures import AttackFigures
@@ -12,20 +16,12 @@ if TYPE_CHECKING:
 
 #: Withholding that goes by people is said to tell below this p-value.
 WITHHOLDING_TELLS = 0.01
-# What a report can lack: words in an attacker's name that show it was tried, and what it is.
-_KINDS_OF_ATTACK = (
-    (("surrounding",), "what hair, clothes and background give away"),
-    (("latent",), "attackers who use the anonymizer's own encoder"),
-    (("of clear photos", "static"), "recognisers of clear photos"),
-    (("retrained",), "networks retrained on released images"),
-    (("unseen", "second recogniser"), "a recogniser that no part of the method knew"),
-    (("poison",), "recognisers trained on released images and asked about clear photos"),
-    (("learned map",), "attackers who learn from pairs how the method changes photos"),
-    (("reverse",), "networks that undo the anonymization"),
-    (("fresh releases",), "attackers who anonymize photos of these people by themselves"),
-    (("at fmr",), "whether a released image shows another enrolled person"),
-    (("choices", "withheld set"), "whether what was changed or withheld names anybody"),
-)
+_LEARNS = {
+    "clear": "learns from clear photos",
+    "released": "learns from released images",
+    "choices": "learns from the choices",
+    "both": "all sound ones combined",
+}
 _NEVER_TRIED = (
     "attackers with other pictures of these people, more computing time, or commercial face search",
     "people who look at the pictures and know who was photographed",
@@ -38,6 +34,12 @@ HOW_TO_READ = (
     "one first plays the same role on clear photos: who fails there is BROKEN and no evidence, "
     "since a weak attacker looks like privacy. Leakage is what an image tells about the person "
     "beyond the attributes, 0 bit being nothing; the in-cell AUC is 0.5 when nothing is left."
+)
+HOW_TO_READ_THE_PLANE = (
+    "One point for each method, with its interval over people: the further right, the more of the "
+    "picture is left (1 is the original itself); the lower, the less an image tells about the "
+    "person beyond the kept attributes (0 bit is nothing; 1 bit halves the people it can be). "
+    "Whether the labels are still readable is in the tables of macro-F1."
 )
 STAYS_PERSONAL = (
     "Originals, models, keys, manifests and certificates stay personal data. An audit finds what "
@@ -75,11 +77,11 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
         )
     if worst is not None:
         said.insert(0, _what_was_tried(report, worst))
-    if report.floor >= 0.5 or report.alone > 0:
+    if report.floor >= 0.5 or report.share_alone > 0:
         said.append(
-            f"The kept attributes alone name people: {report.floor:.1%} on average, and "
-            f"{report.alone:.0%} of the people share theirs with nobody. No method that keeps "
-            f"these attributes can do better."
+            f"The kept attributes by themselves name people: {report.floor:.1%} on average, and "
+            f"{report.share_alone:.0%} of the people share theirs with nobody. No method that "
+            f"keeps these attributes can do better."
         )
     if worst is not None and _album_tells(worst):
         said.append(
@@ -100,6 +102,21 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
     alarm = bool(report.copies) or worst is None or report.leak_found or report.floor >= 0.5
     alarm |= not report.testable or report.withheld_p_value < WITHHOLDING_TELLS
     return headline, alarm, said
+
+
+def role(outcome: AttackFigures) -> str:
+    """What an attacker learned from, and what it is asked about where that is not the release.
+
+    Parameters
+    ----------
+    outcome : AttackFigures
+    """
+    said = _LEARNS[outcome.learns_from]
+    if outcome.pairs_of:
+        said += f", pairs of {outcome.pairs_of}"
+    if outcome.shown == "clear":
+        said += ", is shown clear photos"
+    return said
 
 
 def _album_tells(worst: AttackFigures) -> bool:
@@ -152,7 +169,8 @@ def meaning(report: AuditReport) -> list[tuple[str, str]]:
         single = (
             f"An image is traced to one of {report.n_people} people with {worst.risk:.1%} success, "
             f"{worst.album_risk:.1%}{_album_chance(worst)} if all released images of a person are "
-            f"taken together. Who knows the kept attributes alone reaches {report.floor:.1%}."
+            f"taken together. Who knows the kept attributes and nothing else reaches "
+            f"{report.floor:.1%}."
         )
     if np.isfinite(linkage.get("linked", np.nan)):
         link = (
@@ -184,10 +202,63 @@ def not_tried(report: AuditReport) -> list[str]:
     ----------
     report : AuditReport
     """
-    tried = [outcome.name.lower() for outcome in report.outcomes]
-    tried += [figure.lower() for measures in report.measures.values() for figure in measures]
-    tried += ["fresh releases"] if report.n_fresh else []
-    tried += ["withheld set"] if np.isfinite(report.withheld_p_value) else []
-    names = " | ".join(tried)
-    missing = [said for words, said in _KINDS_OF_ATTACK if not any(w in names for w in words)]
+    missing = []
+    for said, tried in _attempts(report):
+        if not tried:
+            missing.append(said)
+        elif not any(getattr(one, "valid", True) for one in tried):
+            missing.append(f"{said}: tried, but BROKEN")
     return [*missing, *_NEVER_TRIED]
+
+
+def not_measured(report: AuditReport) -> list[str]:
+    """What the report has no figures of, and why.
+
+    Parameters
+    ----------
+    report : AuditReport
+    """
+    if "detection_rate" in report.retention:
+        return []
+    return [f"whether faces are still found, and their eyes where they were: {NOT_INSTALLED}"]
+
+
+def _attempts(report: AuditReport) -> list[tuple[str, Sequence[Any]]]:
+    """What can be tried, each with the attackers, or the facts, that show it was."""
+    outcomes, measures = report.outcomes, report.measures.values()
+
+    def attempts(*kinds: str, network: bool = False) -> list[AttackFigures]:
+        return [o for o in outcomes if o.kind in kinds and (o.network or not network)]
+
+    return [
+        ("what hair, clothes and background give away", attempts("context")),
+        (
+            "attackers who use the anonymizer's own encoder",
+            [o for o in outcomes if o.uses_encoder and o.shown != "clear"],
+        ),
+        ("recognisers of clear photos", attempts("static", "unseen")),
+        ("attackers who learn from released images", attempts("parrot")),
+        ("networks retrained on released images", attempts("parrot", network=True)),
+        ("a recogniser that no part of the method knew", attempts("unseen")),
+        (
+            "recognisers trained on released images and asked about clear photos",
+            attempts("poison"),
+        ),
+        (
+            "attackers who learn from pairs how the method changes photos",
+            attempts("adaptive", "reverse"),
+        ),
+        ("networks that undo the anonymization", attempts("reverse")),
+        (
+            "attackers who anonymize photos of these people by themselves",
+            [True] * report.n_fresh,
+        ),
+        (
+            "whether a released image shows another enrolled person",
+            [True for found in measures if any(name.startswith(DONORS) for name in found)],
+        ),
+        (
+            "whether what was changed or withheld names anybody",
+            [*attempts("choices"), *([True] if np.isfinite(report.withheld_p_value) else [])],
+        ),
+    ]

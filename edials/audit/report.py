@@ -16,10 +16,10 @@ from .exchange import smallest_p_value
 from .figures import AttackFigures
 from .groups import SMALL_GROUP, group_table
 from .officer_page import officer_page
-from .reading import WITHHOLDING_TELLS
+from .reading import WITHHOLDING_TELLS, not_measured
 
 #: Grows when a field of ``to_json`` changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # A leak is said to be found below this: one in twenty audits of nothing says so, too.
 _FOUND = 0.05
@@ -35,7 +35,7 @@ class AuditReport:
         People that the attacks are about; all images; those of them that were withheld.
     chance, floor, floor_rank_5 : float
         One in the people; the attribute floor, at rank 1 and 5.
-    alone : float
+    share_alone : float
         Share of people alone in their cell.
     kept_attributes : list of str
     smallest_cell : int
@@ -48,7 +48,8 @@ class AuditReport:
     utility : DataFrame
         See :func:`edials.audit.utility.person_disjoint_utility`; empty without attributes.
     retention : dict
-        See :func:`edials.audit.retention.picture_retention`.
+        See :func:`edials.audit.retention.picture_retention`, and with a detector
+        :func:`edials.audit.detection.detection_retention`.
     faces : list of two ndarrays
         A few originals and what was released for them.
     findings : list of str, optional
@@ -72,7 +73,7 @@ class AuditReport:
         Whether any sound attacker beats people exchanged inside their cells: the largest of all,
         by a max-T permutation test.
     floor_predicted_cell : float, default=nan
-        Success of the kept attributes alone, read off the released image instead of known.
+        Success of nothing but the kept attributes, read off the released image instead of known.
     learning_curve : DataFrame, optional
         Cheap attackers with a quarter, a half and all of the gallery, see
         :func:`edials.audit.learning.learning_curve`.
@@ -84,7 +85,7 @@ class AuditReport:
     chance: float
     floor: float
     floor_rank_5: float
-    alone: float
+    share_alone: float
     kept_attributes: list[str]
     smallest_cell: int
     outcomes: list[AttackFigures]
@@ -200,7 +201,7 @@ class AuditReport:
             f"{self.n_people} people, {self.n_images} images, {self.coverage:.1%} released; "
             f"kept: {', '.join(self.kept_attributes) or 'NOTHING: the floor is one in the people'}",
             f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
-            f"{self.alone:.0%} of the people are alone in their cell; the smallest has "
+            f"{self.share_alone:.0%} of the people are alone in their cell; the smallest has "
             f"{self.smallest_cell}"
             + (", too few to speak of its people" if self.smallest_cell < SMALL_GROUP else ""),
         ]
@@ -280,7 +281,7 @@ class AuditReport:
             "floor": self.floor,
             "floor_rank_5": self.floor_rank_5,
             "kept_attributes": self.kept_attributes,
-            "share_alone": self.alone,
+            "share_alone": self.share_alone,
             "smallest_cell": self.smallest_cell,
             "worst_risk": None if worst is None else worst.risk,
             "worst_attacker": None if worst is None else worst.name,
@@ -298,6 +299,7 @@ class AuditReport:
             "utility_by_class": self.utility_classes.to_dict("records"),
             "utility_by_group": self.utility_groups.to_dict("records"),
             "retention": self.retention,
+            "not_measured": not_measured(self),
             "findings": self.findings,
             "measures": self.measures,
             "withheld_p_value": self.withheld_p_value,
@@ -312,9 +314,9 @@ class AuditReport:
     ) -> str:
         """One page that needs nothing else, to read on a screen or on paper.
 
-        It has the verdict, the risk chart, privacy against utility, every attacker with its success
-        on clear photos, what that means for singling out, linkability and inference, utility,
-        retention, and what was not tried.
+        It has the verdict, the risk chart, leakage against what is left of the picture, every
+        attacker with its success on clear photos, what that means for singling out, linkability and
+        inference, utility, retention, and what was not tried.
 
         Parameters
         ----------

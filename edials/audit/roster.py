@@ -40,19 +40,20 @@ def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
     if encode is not None:
         linear = [latents, LogisticAttacker(encode), *linear, PoisonAttacker(latents)]
 
-    def network(name: str, learns_from: str, **settings: Any) -> ClassifierAttacker:
+    def network(name: str, kind: str, **settings: Any) -> ClassifierAttacker:
         model = IdentityClassifier(**{"random_state": seed, "patience": 99, **settings})
-        return ClassifierAttacker(model, name, learns_from)
+        learns_from = "released" if kind == "parrot" else "clear"
+        return ClassifierAttacker(model, name, learns_from, kind)
 
     # Proving itself on clear photos is all that the static role of a network needs.
-    static = network("network of clear photos", "clear")
-    retrained = RoleAttacker(static, "network, retrained")
-    poison = RoleAttacker(static, f"poison: {retrained.name}", shown="clear")
+    static = network("network of clear photos", "static")
+    retrained = RoleAttacker(static, "network, retrained", kind="parrot")
+    poison = RoleAttacker(static, f"poison: {retrained.name}", shown="clear", kind="poison")
     # Another architecture, seed and loss than the recogniser that an anonymizer holds.
-    unseen = network("unseen network", "clear", depth=1, margin=0.0, random_state=seed + 2)
+    unseen = network("unseen network", "unseen", depth=1, margin=0.0, random_state=seed + 2)
     standard = [*linear, static, unseen, retrained, poison]
     second = network(
-        "second network, retrained", "released", depth=1, margin=0.2, random_state=seed + 1
+        "second network, retrained", "parrot", depth=1, margin=0.2, random_state=seed + 1
     )
     thorough = [*standard, second, ReverseAttacker(random_state=seed)]
     named = {"quick": linear, "standard": standard, "thorough": thorough}

@@ -27,7 +27,7 @@ class ReverseAttacker:
     """A U-Net from released images to the photos, then an attacker that knows clear photos.
 
     Trained on pairs of other people if there are enough of them and else of the gallery; the audit
-    says which in the attacker's role.
+    says which as ``pairs_of``.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ class ReverseAttacker:
     """
 
     name, learns_from, shown = "reverse", "clear", "released"
+    kind, network = "reverse", True
 
     def __init__(
         self,
