@@ -236,7 +236,13 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self._records = [] if kept is None else records_of_people(kept, people, classes)
         latents = self.autoencoder_.encode(images)
         surrogates = fit_surrogates(
-            self.autoencoder_, latents, people.codes, kept, self.basis, seeds["background"]
+            self.autoencoder_,
+            self.attribute_classifier_,
+            latents,
+            people.codes,
+            kept,
+            self.basis,
+            seeds["background"],
         )
         self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
         self._background, self._background_codes = surrogates[4:]
@@ -441,8 +447,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
 
         Utility is the balanced accuracy of ``y`` read off the anonymized images by the attribute
         classifier. Excess risk is what a linear attacker, retrained on half of the anonymized
-        images and knowing ``y``, recognises of the other half above what ``y`` alone gives; mean
-        over people.
+        images and knowing the kept attributes, recognises of the other half above what these alone
+        give; mean over people.
 
         Parameters
         ----------
@@ -461,12 +467,14 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
                 "score needs identity=, who is on each image, to measure risk. In cross-validation "
                 "switch metadata routing on: sklearn.set_config(enable_metadata_routing=True)."
             )
+        images, _ = check_images(X, image_shape=self.image_shape_)
         return utility_less_excess(
             self.transform(X),
             y,
             identity=identity,
             autoencoder=self.autoencoder_,
             attribute_classifier=self.attribute_classifier_,
+            read=self._engine().reader.codes(to_uint8(images)),
             sample_weight=sample_weight,
         )
 

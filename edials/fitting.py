@@ -5,6 +5,7 @@ Functions of images and codes; :class:`~edials.anonymizer.EDIALSAnonymizer` puts
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from .recognizer import IdentityClassifier
 from .surrogates import SurrogatePrior, fit_prior
 
 _BACKGROUND_ROWS = 200
+_READ_ROWS, _EMPHASES = 256, (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 _EXPLAINED_ROWS, _EXPLAINED_SAMPLES, _MATCHED_ROWS, _SHOWN_ROWS = 128, 16, 500, 128
 
 
@@ -159,6 +161,7 @@ class Surrogates(NamedTuple):
 
 def fit_surrogates(
     autoencoder: Any,
+    classifier: Any,
     latents: NDArray[np.float32],
     people: NDArray[np.int64],
     kept: AttributeTargets | None,
@@ -170,13 +173,14 @@ def fit_surrogates(
     Parameters
     ----------
     autoencoder : fitted estimator
+    classifier : fitted AttributeClassifier or None
     latents : ndarray of shape (n_samples, n_features)
     people : ndarray of shape (n_samples,)
         Person codes; -1 where unknown.
     kept : AttributeTargets or None
     basis : {"identity", "raw"}
     seed : int
-        Of the background's draws.
+        Of the background's draws, and of those that the attributes are looked for in.
     """
     rotation = _turn(autoencoder, latents, people, kept, basis)
     coordinates = rotation.rotate(torch.from_numpy(latents)).numpy()
@@ -184,12 +188,47 @@ def fit_surrogates(
     prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people)
     generator = np.random.default_rng(seed)
     complete = np.flatnonzero(np.all(codes >= 0, axis=1))
+    if kept is not None:
+        known = np.where(np.all(codes >= 0, axis=1), people, -1)
+        rows = one_of_each_first(known, seed, _READ_ROWS) if (known >= 0).any() else complete
+        prior = _emphasized(prior, rotation, autoencoder, classifier, latents, kept, rows, seed)
     background_codes = codes[generator.choice(complete, _BACKGROUND_ROWS)]
     noise = generator.standard_normal((_BACKGROUND_ROWS, coordinates.shape[1]))
     everything = np.ones(coordinates.shape[1], dtype=bool)
     background = prior.given(everything)(np.zeros_like(noise), background_codes, noise)
     centre, spread = coordinates.mean(axis=0), coordinates.std(axis=0)
     return Surrogates(rotation, prior, centre, spread, background, background_codes)
+
+
+def _emphasized(
+    prior: SurrogatePrior,
+    rotation: IdentityBasis,
+    autoencoder: Any,
+    classifier: Any,
+    latents: NDArray[np.float32],
+    kept: AttributeTargets,
+    rows: NDArray[np.int64],
+    seed: int,
+) -> SurrogatePrior:
+    """The least emphasis at which draws show their attributes as well as reconstructions do."""
+    rows = rows[:_READ_ROWS]
+    codes, table = kept.codes[rows], kept.table().iloc[rows]
+    labels = _labels(table)
+    wanted = classifier.score(autoencoder.decode(latents[rows]), labels)
+    noise = np.random.default_rng(seed).standard_normal((len(rows), latents.shape[1]))
+    everything = np.ones(latents.shape[1], dtype=bool)
+    for emphasis in _EMPHASES:
+        prior = replace(prior, emphasis=emphasis)
+        drawn = torch.from_numpy(prior.given(everything)(np.zeros_like(noise), codes, noise))
+        pictures = autoencoder.decode(rotation.unrotate(drawn).numpy())
+        if classifier.score(pictures, labels) >= wanted:
+            break
+    return prior
+
+
+def _labels(table: pd.DataFrame) -> Any:
+    """Labels as a classifier takes them: one column, if it was fitted on one."""
+    return table if table.shape[1] > 1 else table.iloc[:, 0]
 
 
 def _turn(
@@ -303,9 +342,7 @@ def _seen(
     similar = structural_similarity(to_tensor(originals), to_tensor(pictures)).mean()
     if table is None:
         return float(similar), float("nan")
-    # A classifier that was given one column of labels takes one.
-    labels = table if table.shape[1] > 1 else table.iloc[:, 0]
-    return float(similar), float(engine.reader.classifier.score(pictures, labels))
+    return float(similar), float(engine.reader.classifier.score(pictures, _labels(table)))
 
 
 # --- which photos a fit looks at -----------------------------------------------------------------

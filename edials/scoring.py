@@ -23,9 +23,10 @@ def utility_less_excess(
     identity: Any,
     autoencoder: Any,
     attribute_classifier: Any,
+    read: NDArray[np.int64],
     sample_weight: Any = None,
 ) -> float:
-    """Balanced accuracy of a kept attribute, less the risk above the floor that it sets.
+    """Balanced accuracy of a kept attribute, less the risk above the floor that all of them set.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ def utility_less_excess(
         of the first one.
     identity : array-like of shape (n_samples,)
     autoencoder, attribute_classifier : fitted estimators
+    read : ndarray of shape (n_samples, n_attributes)
+        Kept attributes as read off the originals, as codes: the others beside ``y`` are kept, too.
     sample_weight : array-like of shape (n_samples,), optional
         Of the accuracy.
     """
@@ -50,6 +53,8 @@ def utility_less_excess(
     weights = None if sample_weight is None else np.asarray(sample_weight)[known]
     utility = balanced_accuracy_score(true[known], predicted, sample_weight=weights)
     people = encode_labels(identity, name="identity", n_samples=len(released)).codes
-    cells = cells_of_people(people, pd.DataFrame({name: true}))
+    kept = pd.DataFrame(read, columns=names)
+    kept[name] = true
+    cells = cells_of_people(people, kept)
     excess = cross_validated_excess(LatentAttacker(autoencoder), released, people, cells)
     return float(utility - max(0.0, excess))

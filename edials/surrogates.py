@@ -49,6 +49,9 @@ class SurrogatePrior:
         ``mean + (one_hot(attributes) - centre) @ effects`` is the mean for some attributes.
     covariance : ndarray of shape (n_features, n_features)
         Pooled covariance of single photos around that mean.
+    emphasis : float, default=1.0
+        Factor on the effects in a draw: pictures show less of an attribute than the features that
+        they are decoded from.
     """
 
     sizes: list[int]
@@ -56,12 +59,12 @@ class SurrogatePrior:
     mean: NDArray[np.float64]
     effects: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    emphasis: float = 1.0
 
     def given(
         self,
         mask: NDArray[np.bool_],
         *,
-        emphasis: float = 1.3,
         consistency: float = 0.9,
         temperature: float = 0.3,
     ) -> ConditionalDraw:
@@ -71,9 +74,6 @@ class SurrogatePrior:
         ----------
         mask : ndarray of bool, shape (n_features,)
             Features to replace.
-        emphasis : float, default=1.3
-            Factor on the attributes' effects: pictures show less of an attribute than the features
-            they are decoded from, so a draw exaggerates.
         consistency : float in [0, 1), default=0.9
             Share of the variance that is removed along the directions which tell the attributes'
             classes apart (Fisher's): a draw should be typical of its attributes, or they are lost
@@ -109,7 +109,7 @@ class SurrogatePrior:
             sizes=self.sizes,
             centre=self.centre,
             intercept=self.mean[mask] - self.mean[kept] @ slope,
-            effects=emphasis * effects,
+            effects=self.emphasis * effects,
             slope=slope,
             factor=temperature * factor,
         )

@@ -203,7 +203,7 @@ def test_prior_has_the_moments_of_the_data():
     codes = generator.integers(2, size=(4000, 1))
     rows = generator.standard_normal((4000, 3)) * [1, 2, 3] + codes * [0, 0, 4]
     prior = fit_prior(rows, codes, [2], np.arange(4000))
-    plain = {"emphasis": 1.0, "consistency": 0.0, "temperature": 1.0}
+    plain = {"consistency": 0.0, "temperature": 1.0}
     draw = prior.given(np.ones(3, dtype=bool), **plain)
     noise = generator.standard_normal((4000, 3))
     draws = draw(np.zeros_like(noise), np.ones((4000, 1), int), noise)
@@ -220,7 +220,7 @@ def test_draws_follow_what_is_given_back_and_nothing_else():
     rows = np.column_stack([2 * given + codes[:, 0] + 0.5 * other, given])
     prior = fit_prior(rows, codes, [2], np.arange(4000))
     mask = np.array([True, False])
-    draw = prior.given(mask, emphasis=1.0, consistency=0.0, temperature=1.0)
+    draw = prior.given(mask, consistency=0.0, temperature=1.0)
     noise = generator.standard_normal((4000, 2))
     drawn = draw(rows, codes, noise)
     np.testing.assert_array_equal(drawn[:, 1], rows[:, 1].astype(np.float32))
