@@ -1,6 +1,6 @@
 """One ruler for everybody: classical methods and edials' own modes under the same attackers.
 
-    python examples/benchmark_audit.py --data DATA --cache DIR --json OUT --picture OUT.png
+    python examples/benchmark_audit.py --data DATA --cache DIR --json OUT --picture OUT.svg
 
 LFW-89 by its fixed split. The networks are those that ``benchmark_faces.py`` left in the cache; the
 table says what each method leaves to an attacker who was chosen on validation images, the picture
@@ -13,7 +13,6 @@ the cache: used as they are, and one of them retrained on the release.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import time
 from pathlib import Path
@@ -22,10 +21,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from benchmark_data import ATTRIBUTES, Cache, Judge, load_benchmark, together
-from benchmark_faces import configured, fit_anonymizer, missing, release
+from benchmark_faces import configured, fit_anonymizer, missing, recognisers, release
 
-from edials.audit import AuditReport, TradeoffDisplay, audit
-from edials.audit.attackers import ClassifierAttacker, StaticAttacker
+from edials.audit import AuditReport, audit
+from edials.audit.charts import Point, tradeoff_plane
+from edials.audit.comparison import PICTURE_AXIS, PRIVACY_AXIS
 from edials.audit.roster import make_attackers
 from edials.baselines import (
     BoxBlur,
@@ -57,26 +57,7 @@ BASELINES: dict[str, Any] = {
     "k-same eigen, k 10": KSameEigen(10),
     "k-same select, k 10": KSameSelect(10),
 }
-MODES = ("reconstruction", "evade", "surrogate 0.5", "surrogate 1")
-
-
-def recognisers(cache: Cache, epochs: int, seed: int) -> list[Any]:
-    """The trained recognisers as attackers: two that know clear photos, one that goes on learning.
-
-    All were taught by the enrolled photos and by people outside the benchmark.
-    """
-    panel = cache.get("recogniser", missing)
-    # No part of an anonymizer was fitted with it.
-    second = StaticAttacker(cache.get("second_recogniser", missing), kind="unseen")
-    second.name = "second recogniser of clear photos"
-    learning = copy.deepcopy(panel).set_params(
-        warm_start=True,
-        max_epochs=epochs,
-        learning_rate=1e-3,
-        validation_fraction=0.0,
-        random_state=seed + 7,
-    )
-    return [StaticAttacker(panel), second, ClassifierAttacker(learning, "recogniser, retrained")]
+MODES = ("reconstruction", "evade", "calibrated", "full")
 
 
 def row(name: str, report: AuditReport, seconds: float) -> dict[str, Any]:
@@ -123,7 +104,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--picture", type=Path, help="file for the trade-off, PNG")
+    parser.add_argument("--picture", type=Path, help="file for the trade-off, SVG")
     parser.add_argument(
         "--attackers",
         default="recognisers",
@@ -154,8 +135,10 @@ def main() -> None:
         linear = make_attackers("quick", model, options.seed)
         attackers = [*linear, *recognisers(cache, options.cnn_epochs, options.seed)]
 
-    rows, reports = [], []
-    for method in options.methods:
+    # What a first run has measured already is not measured again.
+    rows = json.loads(options.json.read_text())["rows"] if options.json.exists() else []
+    done = {row["method"] for row in rows}
+    for method in (name for name in options.methods if name not in done):
         # Attackers may anonymize for themselves with what made the release, and only with that.
         maker = None
         if method in BASELINES:
@@ -179,12 +162,16 @@ def main() -> None:
             random_state=options.seed,
         )
         rows.append(row(method, report, time.perf_counter() - start))
-        reports.append(report)
         print(f"--- {method}\n{report.summary()}\n", flush=True)
         options.json.write_text(json.dumps({"rows": rows}, indent=1))
     if options.picture is not None:
-        display = TradeoffDisplay.from_reports(reports, names=options.methods)
-        display.figure_.savefig(options.picture, dpi=150, bbox_inches="tight")
+        points = [
+            Point(row["method"], row["ssim"], row["leakage_bits"], *row["leakage_ci"])
+            for row in rows
+            if "leakage_bits" in row
+        ]
+        axes = {"x_label": PICTURE_AXIS, "y_label": PRIVACY_AXIS, "ceiling": 1.0}
+        options.picture.write_text(tradeoff_plane(points, **axes))
     hidden = ["ci", "leakage_ci", "attackers"]
     table = pd.json_normalize(rows).drop(columns=hidden, errors="ignore")
     print(table.to_string(float_format=lambda value: f"{value:.3f}"))

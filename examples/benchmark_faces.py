@@ -34,15 +34,19 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import recall_score
 
 from edials import EDIALSAnonymizer
-from edials.audit.attackers import LatentAttacker, StaticAttacker
+from edials.audit import audit
+from edials.audit.attackers import ClassifierAttacker, LatentAttacker, StaticAttacker
 from edials.audit.retention import picture_retention
 from edials.audit.risk import attribute_floor, cross_validated_risk
+from edials.audit.roster import make_attackers
+from edials.audit.undoing import ReverseAttacker
 from edials.audit.utility import macro_f1
 from edials.certification import is_blank, is_original
 from edials.exceptions import IdentityLeakWarning
 
-METHODS = ("clear", "reconstruction", "surrogate 1", "evade")
-METHODS += ("surrogate 0.75", "surrogate 0.5", "surrogate 0.25", "surrogate 0.125")
+METHODS = ("clear", "reconstruction", "full", "calibrated", "evade")
+METHODS += ("surrogate 0.98", "surrogate 0.95", "surrogate 0.9", "surrogate 0.75", "surrogate 0.5")
+AUDITED = ("clear", "reconstruction", "full", "calibrated", "evade")
 
 
 def fit_anonymizer(data: BenchmarkData, cache: Cache, seed: int) -> EDIALSAnonymizer:
@@ -66,9 +70,11 @@ def configured(anonymizer: EDIALSAnonymizer, method: str) -> EDIALSAnonymizer:
     model = copy.copy(anonymizer)
     if method == "evade":
         return model.set_params(perturbation="evade")
-    return model.set_params(
-        strength=0.0 if method == "reconstruction" else float(method.split()[1])
-    )
+    if method == "calibrated":
+        return model
+    if method in ("full", "reconstruction"):
+        return model.set_params(strength=float(method == "full"))
+    return model.set_params(strength=float(method.split()[1]))
 
 
 def release(anonymizer: EDIALSAnonymizer, method: str, images: np.ndarray) -> np.ndarray:
@@ -80,6 +86,92 @@ def release(anonymizer: EDIALSAnonymizer, method: str, images: np.ndarray) -> np
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IdentityLeakWarning)
         return configured(anonymizer, method).transform(images)
+
+
+def recognisers(cache: Cache, epochs: int, seed: int) -> list[Any]:
+    """The trained recognisers as attackers: two that know clear photos, one that goes on learning.
+
+    All were taught by the enrolled photos and by people outside the benchmark.
+    """
+    panel = cache.get("recogniser", missing)
+    second = StaticAttacker(cache.get("second_recogniser", missing))
+    second.name, second.kind = "second recogniser of clear photos", "unseen"
+    learning = copy.deepcopy(panel).set_params(
+        warm_start=True,
+        max_epochs=epochs,
+        learning_rate=1e-3,
+        validation_fraction=0.0,
+        random_state=seed + 7,
+    )
+    return [StaticAttacker(panel), second, ClassifierAttacker(learning, "recogniser, retrained")]
+
+
+def audited(
+    method: str,
+    data: BenchmarkData,
+    anonymizer: EDIALSAnonymizer,
+    judge: Judge,
+    attackers: list[Any],
+    seed: int,
+) -> dict[str, Any]:
+    """The columns that an audit adds: attackers chosen on validation, probe reported once.
+
+    ``other_photos`` is the same question asked by who learns from photos that the anonymizer was
+    not fitted on: the validation photos; half of the probes calibrate, the other half is reported.
+    """
+    faces = together(data.enrol, data.validation, data.probe)
+    sizes = [len(data.enrol), len(data.validation), len(data.probe)]
+    split = np.repeat(["enrol", "validation", "probe"], sizes)
+    images = release(anonymizer, method, faces.images)
+    maker = None if method == "clear" else configured(anonymizer, method)
+    common: dict[str, Any] = {
+        "identity": faces.identity.astype(str),
+        "attributes": faces.attributes[list(ATTRIBUTES)],
+        "anonymizer": maker,
+        "judges": judge,
+        "random_state": seed,
+    }
+    report = audit(faces.images, images, split=split, attackers=attackers, **common)
+    turn = np.cumsum(split == "probe") % 2
+    others = np.where(split == "validation", "enrol", "none")
+    others = np.where(split == "probe", np.where(turn, "validation", "probe"), others)
+    linear = make_attackers("quick", maker, seed)
+    other = audit(faces.images, images, split=others, attackers=linear, **common).worst
+    worst, linkage = report.worst, report.linkage
+    told = (
+        {}
+        if worst is None
+        else {
+            "worst_attacker": worst.name,
+            "risk": worst.risk,
+            "leakage_bits": worst.leakage_bits,
+            "leakage_ci": [worst.leakage_low, worst.leakage_high],
+            "in_cell_excess": worst.in_cell_excess,
+            "excess_ci": [worst.excess_low, worst.excess_high],
+            "in_cell_auc": worst.in_cell_auc,
+            "auc_ci": [worst.auc_low, worst.auc_high],
+            "album_excess": worst.album_risk - worst.album_null,
+        }
+    )
+    if other is not None:
+        told["other_photos"] = {
+            "worst_attacker": other.name,
+            "leakage_bits": other.leakage_bits,
+            "leakage_ci": [other.leakage_low, other.leakage_high],
+            "in_cell_excess": other.in_cell_excess,
+            "in_cell_auc": other.in_cell_auc,
+        }
+    undone = [o for o in report.outcomes if o.kind == "reverse"]
+    donors = [m for m in report.measures.values() if "ratio at FMR 0.01" in m]
+    return {
+        **told,
+        "linkage_excess": linkage["linked"] - linkage["null"],
+        "reverse_gain": undone[0].in_cell_excess if undone else None,
+        "donor_match": max((m["ratio at FMR 0.01"] for m in donors), default=None),
+        "p_value_any": report.p_value_any,
+        "attackers": json.loads(report.to_json())["attackers"],
+        "groups": json.loads(report.groups.to_json()),
+    }
 
 
 def attack(
@@ -135,6 +227,7 @@ def evaluate(
     cnn_epochs: int,
     seed: int,
     replaced: np.ndarray,
+    audit_columns: dict[str, Any],
 ) -> dict[str, Any]:
     """One row of the table: what is recognised, what is still read, what is left to see."""
     start = time.perf_counter()
@@ -160,9 +253,10 @@ def evaluate(
             people,
         )
     return {
-        "method": method.split()[0],
-        "strength": float(method.split()[1]) if " " in method else None,
+        "method": method if method in AUDITED else "surrogate",
+        "strength": _strength(anonymizer, method),
         **figures,
+        **audit_columns,
         "macro_f1": macro_f1(judge, images, data.probe.attributes[list(ATTRIBUTES)], withheld),
         **picture_retention(data.probe.images, images),
         "images_per_second": len(images) / max(seconds, 1e-9),
@@ -171,6 +265,14 @@ def evaluate(
         "strengthened": float((images == replaced).all(axis=(1, 2, 3)).mean()),
         "originals_among_outputs": int(is_original(data.probe.images, images).sum()),
     }
+
+
+def _strength(anonymizer: EDIALSAnonymizer, method: str) -> float | None:
+    if method == "calibrated":
+        return anonymizer.strength_
+    return {"full": 1.0, "reconstruction": 0.0}.get(
+        method, float(method.split()[1]) if " " in method else None
+    )
 
 
 def main() -> None:
@@ -184,6 +286,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cnn-epochs", type=int, default=8)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--audit", nargs="*", default=list(AUDITED), choices=METHODS)
+    parser.add_argument("--reverse", action="store_true", help="also try to undo, which takes long")
     options = parser.parse_args()
 
     data = load_benchmark(options.dataset, options.data, size=options.size, quick=options.quick)
@@ -191,7 +295,9 @@ def main() -> None:
     needed = ("judge", "autoencoder", "attribute_classifier", "recogniser", "second_recogniser")
     if not all((options.cache / f"{name}.joblib").exists() for name in needed):
         train_networks(data, cache, options.quick)
+    start = time.perf_counter()
     anonymizer = fit_anonymizer(data, cache, options.seed)
+    fit_minutes = (time.perf_counter() - start) / 60
     cuts = cache.get("age_cuts", lambda: None) if data.name == "lfw" else None
     judge = Judge(cache.get("judge", missing), cuts)
     second = cache.get("second_recogniser", missing)
@@ -206,17 +312,36 @@ def main() -> None:
         "floor": attribute_floor(people, cells),
         "seed": options.seed,
         "age_cuts": cuts,
-        "fit_minutes": cache.minutes(),
+        "fit_minutes": {**cache.minutes(), "anonymizer, of fitted networks": round(fit_minutes, 2)},
+        "frontier": {
+            k: np.round(v, 4).tolist() for k, v in getattr(anonymizer, "frontier_", {}).items()
+        },
         "cnn_epochs": options.cnn_epochs,
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
     print(json.dumps(meta), flush=True)
-    replaced = release(anonymizer, "surrogate 1", data.probe.images)
+    replaced = release(anonymizer, "full", data.probe.images)
+    attackers = recognisers(cache, options.cnn_epochs, options.seed)
+    if options.reverse:
+        attackers.append(ReverseAttacker(random_state=options.seed))
     rows = []
     for method in options.methods:
+        columns = {}
+        if method in options.audit:
+            maker = None if method == "clear" else configured(anonymizer, method)
+            panel = [*make_attackers("quick", maker, options.seed), *attackers]
+            columns = audited(method, data, anonymizer, judge, panel, options.seed)
         rows.append(
             evaluate(
-                method, data, anonymizer, second, judge, options.cnn_epochs, options.seed, replaced
+                method,
+                data,
+                anonymizer,
+                second,
+                judge,
+                options.cnn_epochs,
+                options.seed,
+                replaced,
+                columns,
             )
         )
         print(json.dumps(rows[-1]), flush=True)

@@ -24,14 +24,14 @@ def test_benchmark_on_a_miniature_of_mtf(tmp_path):
     command = [sys.executable, str(EXAMPLES / "benchmark_faces.py"), "--dataset", "mtf"]
     command += ["--data", str(tmp_path / "mtf"), "--cache", str(tmp_path / "cache")]
     command += ["--json", str(tmp_path / "out.json"), "--quick", "--size", "32"]
-    command += ["--cnn-epochs", "1", "--methods", "clear", "reconstruction", "surrogate 1"]
+    command += ["--cnn-epochs", "1", "--methods", "clear", "reconstruction", "full", "--audit"]
     subprocess.run(command, check=True)
     result = json.loads((tmp_path / "out.json").read_text())
     assert {"dataset", "people", "chance", "floor", "seed", "versions"} <= set(result["meta"])
     rows = {row["method"]: row for row in result["rows"]}
-    assert list(rows) == ["clear", "reconstruction", "surrogate"]
+    assert list(rows) == ["clear", "reconstruction", "full"]
     for row in rows.values():
         assert all(0 <= row[f"{kind}_risk"] <= 1 for kind in ("static", "parrot", "poison"))
         assert set(row["macro_f1"]) == {"age", "gender", "race"}
         assert np.isfinite([row["ssim"], row["psnr"], row["images_per_second"]]).all()
-    assert rows["surrogate"]["originals_among_outputs"] == 0
+    assert rows["full"]["originals_among_outputs"] == 0
