@@ -298,6 +298,7 @@ def main() -> None:
     start = time.perf_counter()
     anonymizer = fit_anonymizer(data, cache, options.seed)
     fit_minutes = (time.perf_counter() - start) / 60
+    frontier = getattr(anonymizer, "frontier_", {})  # absent where too few people are
     cuts = cache.get("age_cuts", lambda: None) if data.name == "lfw" else None
     judge = Judge(cache.get("judge", missing), cuts)
     second = cache.get("second_recogniser", missing)
