@@ -14,24 +14,22 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from ._random import KeyedMixin, new_secret, stage_seeds
-from ._targets import AttributeTargets, encode_attributes
-from ._validation import ImageFormat, Labels, check_batch_size, check_images, to_uint8
+from ._targets import encode_attributes
+from ._validation import ImageFormat, Labels, check_images, to_uint8
 from .attribute_reader import AttributeReader, records_of_people
-from .attribution import check_explainer
-from .budget import Shares, spend, warn_of_too_few
 from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel
 from .engine import AnonymizationResult, Engine, Outcome
 from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageError
 from .fitting import (
     Parts,
+    check_parameters,
     check_people,
-    fit_frontier,
     fit_parts,
     fit_surrogates,
     importance_of_features,
     match_rate,
-    shares_of,
 )
+from .frontier import fit_strength, shares_of
 from .kept import check_kept, in_order_of, varied
 from .perturbation import choose
 from .scoring import utility_less_excess
@@ -43,9 +41,6 @@ if TYPE_CHECKING:
 _DOOR_FMR = 0.01
 # Evasion leaves few images active in its late steps: many batches at once keep batches full.
 _EVADE_BATCHES = 8
-# Below strength 1 the door leans on the recogniser, which should match a person's photos at least
-# this often where strangers match once in a hundred times.
-_USEFUL_MATCH_RATE = 0.1
 
 
 class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
@@ -114,7 +109,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         Of ``strength="auto"``.
     frontier_ : dict of str to ndarray of shape (n_steps,)
         What ``strength="auto"`` measured, by number of features given back; see
-        :func:`edials.fitting.fit_frontier`. Absent where too few people are there to measure.
+        :func:`edials.frontier.fit_frontier`. Absent where too few people are there to measure.
     true_match_rate_ : float
         How often the identity classifier matches two photos of one person, fitted ones, where
         strangers match once in a hundred times; NaN if it does not verify.
@@ -199,7 +194,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
             If a parameter is out of range.
         """
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
-        self._check_parameters()
+        check_parameters(self)
         # A fit that fails must not leave half of the old model usable
         for name in ("prior_", "strength_", "frontier_"):
             self.__dict__.pop(name, None)
@@ -253,48 +248,16 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
             self.order_ = np.argsort(-self.importance_, kind="stable")
         self.true_match_rate_ = match_rate(engine.panel, images, people.codes, seeds["explain"])
         if shares is not None:
-            self._calibrate(engine, images, latents, people, kept, shares, seeds["calibrate"])
+            self.strength_, frontier = fit_strength(
+                *(engine, images, latents, people, kept, shares, self.order_, self.basis),
+                budget=self.risk_budget,
+                seed=seeds["calibrate"],
+            )
+            if frontier:
+                self.frontier_ = frontier
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(self.random_state)
         return self
-
-    def _calibrate(
-        self,
-        engine: Engine,
-        images: NDArray,
-        latents: NDArray,
-        people: Labels,
-        kept: AttributeTargets | None,
-        shares: Shares,
-        seed: int,
-    ) -> None:
-        self.strength_ = 1.0
-        if not len(shares.judged):
-            warn_of_too_few()
-            return
-        self.frontier_ = fit_frontier(
-            engine, images, latents, people, kept, shares, self.order_, self.basis, seed
-        )
-        judged = len(np.unique(people.codes[shares.judged]))
-        given = spend(self.frontier_, self.risk_budget, judged)
-        self.strength_ = 1 - given / len(self.order_)
-
-    def _check_parameters(self) -> None:
-        if self.strength != "auto":
-            choose(np.arange(1), self.strength)  # type: ignore[arg-type]
-        if not self.risk_budget > 0:
-            raise ValueError(f"risk_budget={self.risk_budget!r}; expected bits, more than 0.")
-        check_batch_size(self.batch_size)
-        check_explainer(self.explainer)
-        if not self.attribute_weight >= 0:
-            raise ValueError(f"attribute_weight={self.attribute_weight!r}; expected 0 or more.")
-        for name, possible in (
-            ("perturbation", ("surrogate", "evade")),
-            ("basis", ("identity", "raw")),
-            ("on_failure", ("blank", "raise")),
-        ):
-            if getattr(self, name) not in possible:
-                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {possible}.")
 
     # --- transform ---------------------------------------------------------------------------
 
@@ -345,10 +308,10 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
 
     def _run(self, X: ArrayLike) -> tuple[Outcome, ImageFormat]:
         check_is_fitted(self, "prior_")
-        self._check_parameters()
+        check_parameters(self)
         images, image_format = check_images(X, image_shape=self.image_shape_)
         engine = self._engine()
-        self._warn_of_known_ways(engine)
+        engine.warn_of_known_ways(self.true_match_rate_)
         size = self.batch_size * (_EVADE_BATCHES if self.perturbation == "evade" else 1)
         chunks = (images[start : start + size] for start in range(0, len(images), size))
         outcomes = self._each(engine, chunks)
@@ -361,30 +324,6 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         return Parallel(n_jobs=self.n_jobs)(
             delayed(engine.run)(to_uint8(chunk)) for chunk in chunks
         )
-
-    def _warn_of_known_ways(self, engine: Engine) -> None:
-        if self.perturbation == "evade":
-            warnings.warn(
-                "perturbation='evade' fools the classifier it was fitted with; an attacker who "
-                "retrains on its output recognises people again. Use 'surrogate' to release.",
-                IdentityLeakWarning,
-                stacklevel=4,
-            )
-        elif not engine.mask.any():
-            warnings.warn(
-                "strength=0 removes nothing: the output is the plain reconstruction.",
-                IdentityLeakWarning,
-                stacklevel=4,
-            )
-
-        elif not engine.mask.all() and self.true_match_rate_ < _USEFUL_MATCH_RATE:
-            warnings.warn(
-                f"The identity classifier matches two photos of one person in "
-                f"{self.true_match_rate_:.0%} of pairs: below strength 1 its certificates mean "
-                f"little. Train it longer or on more people, or use strength=1.",
-                IdentityLeakWarning,
-                stacklevel=4,
-            )
 
     def _engine(self, mask: bool = True) -> Engine:
         """The fitted parts together; ``mask=False`` while nothing is chosen yet."""

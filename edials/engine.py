@@ -7,6 +7,7 @@ replaced, and the key of the draws.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,7 @@ from .certification import (
     is_blank,
     is_original,
 )
+from .exceptions import IdentityLeakWarning
 from .identity_basis import IdentityBasis
 from .identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from .perturbation import evade
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     import shap
 
 _BLANK = 128
+# Below strength 1 the door leans on the recogniser, which should match a person's photos at least
+# this often where strangers match once in a hundred times.
+_USEFUL_MATCH_RATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,31 @@ class Engine:
     secret: bytes
     perturbation: str
     explainer: Any
+
+    def warn_of_known_ways(self, true_match_rate: float) -> None:
+        """Warn if what is asked for leaves a known way to the person.
+
+        Parameters
+        ----------
+        true_match_rate : float
+            How often the panel matches two photos of one person.
+        """
+        said = None
+        if self.perturbation == "evade":
+            said = (
+                "perturbation='evade' fools the classifier it was fitted with; an attacker who "
+                "retrains on its output recognises people again. Use 'surrogate' to release."
+            )
+        elif not self.mask.any():
+            said = "strength=0 removes nothing: the output is the plain reconstruction."
+        elif not self.mask.all() and true_match_rate < _USEFUL_MATCH_RATE:
+            said = (
+                f"The identity classifier matches two photos of one person in "
+                f"{true_match_rate:.0%} of pairs: below strength 1 its certificates mean little. "
+                f"Train it longer or on more people, or use strength=1."
+            )
+        if said:
+            warnings.warn(said, IdentityLeakWarning, stacklevel=4)
 
     def run(self, originals: NDArray[np.uint8]) -> Outcome:
         """Anonymize a batch and judge it at the door; nothing uncertified leaves.

@@ -12,29 +12,25 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from ._targets import AttributeTargets
-from ._validation import Labels, encode_labels, to_tensor, to_uint8
+from ._validation import Labels, check_batch_size, encode_labels, to_uint8
 from .attributes import AttributeClassifier
-from .attribution import mean_absolute
-from .audit.risk import attribute_floor, cells_of_people
+from .attribution import check_explainer, mean_absolute
 from .autoencoder import AdversarialAutoencoder
-from .budget import Evidence, Shares, measure, share_out
 from .certification import Panel, as_input
 from .engine import Engine
 from .exceptions import InvalidLabelsError
 from .identity_basis import IdentityBasis, fit_identity_basis, picture_metric, raw_basis
-from .losses import structural_similarity
 from .perturbation import choose
 from .recognizer import IdentityClassifier
 from .surrogates import SurrogatePrior, fit_prior
 
 _BACKGROUND_ROWS = 200
 _READ_ROWS, _EMPHASES = 256, (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
-_EXPLAINED_ROWS, _EXPLAINED_SAMPLES, _MATCHED_ROWS, _SHOWN_ROWS = 128, 16, 500, 128
+_EXPLAINED_ROWS, _EXPLAINED_SAMPLES, _MATCHED_ROWS = 128, 16, 500
 
 
 def check_people(identity: Any, n_samples: int) -> Labels:
@@ -51,6 +47,25 @@ def check_people(identity: Any, n_samples: int) -> Labels:
             f"people apart is judged against how their photos differ."
         )
     return people
+
+
+def check_parameters(model: Any) -> None:
+    """Refuse what an anonymizer's parameters cannot be, before anything is fitted."""
+    if model.strength != "auto":
+        choose(np.arange(1), model.strength)
+    if not model.risk_budget > 0:
+        raise ValueError(f"risk_budget={model.risk_budget!r}; expected bits, more than 0.")
+    check_batch_size(model.batch_size)
+    check_explainer(model.explainer)
+    if not model.attribute_weight >= 0:
+        raise ValueError(f"attribute_weight={model.attribute_weight!r}; expected 0 or more.")
+    for name, possible in (
+        ("perturbation", ("surrogate", "evade")),
+        ("basis", ("identity", "raw")),
+        ("on_failure", ("blank", "raise")),
+    ):
+        if getattr(model, name) not in possible:
+            raise ValueError(f"{name}={getattr(model, name)!r}; expected one of {possible}.")
 
 
 # --- the networks --------------------------------------------------------------------------------
@@ -182,7 +197,7 @@ def fit_surrogates(
     seed : int
         Of the background's draws, and of those that the attributes are looked for in.
     """
-    rotation = _turn(autoencoder, latents, people, kept, basis)
+    rotation = turn_latents(autoencoder, latents, people, kept, basis)
     coordinates = rotation.rotate(torch.from_numpy(latents)).numpy()
     codes = np.empty((len(latents), 0), np.int64) if kept is None else kept.codes
     prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people)
@@ -213,7 +228,7 @@ def _emphasized(
     """The least emphasis at which draws show their attributes as well as reconstructions do."""
     rows = rows[:_READ_ROWS]
     codes, table = kept.codes[rows], kept.table().iloc[rows]
-    labels = _labels(table)
+    labels = as_labels(table)
     wanted = classifier.score(autoencoder.decode(latents[rows]), labels)
     noise = np.random.default_rng(seed).standard_normal((len(rows), latents.shape[1]))
     everything = np.ones(latents.shape[1], dtype=bool)
@@ -226,123 +241,24 @@ def _emphasized(
     return prior
 
 
-def _labels(table: pd.DataFrame) -> Any:
+def as_labels(table: pd.DataFrame) -> Any:
     """Labels as a classifier takes them: one column, if it was fitted on one."""
     return table if table.shape[1] > 1 else table.iloc[:, 0]
 
 
-def _turn(
+def turn_latents(
     autoencoder: Any,
     latents: NDArray[np.float32],
     people: NDArray[np.int64],
     kept: AttributeTargets | None,
     basis: str,
 ) -> IdentityBasis:
+    """The features: the latents themselves, or turned into the identity basis."""
     if basis == "raw":
         return raw_basis(latents)
     indicators = None if kept is None else kept.one_hot()
     metric = picture_metric(autoencoder.decode, latents)
     return fit_identity_basis(latents, people, indicators, metric)
-
-
-# --- how much is given back ----------------------------------------------------------------------
-
-
-def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Shares:
-    """Photos to calibrate on; none if an attribute's class would be missing from the others."""
-    codes = np.empty((len(people.codes), 0), np.int64) if kept is None else kept.codes
-    shares = share_out(people.codes, np.all(codes >= 0, axis=1), seed)
-    rest = np.delete(codes, shares.judged, axis=0)
-    whole = all(
-        len(np.unique(left[left >= 0])) == len(np.unique(own[own >= 0]))
-        for left, own in zip(rest.T, codes.T, strict=True)
-    )
-    return shares if whole else Shares(*(rows[:0] for rows in shares))
-
-
-def fit_frontier(
-    engine: Engine,
-    images: NDArray,
-    latents: NDArray[np.float32],
-    people: Labels,
-    kept: AttributeTargets | None,
-    shares: Shares,
-    order: NDArray[np.int64],
-    basis: str,
-    seed: int,
-) -> dict[str, NDArray]:
-    """What is leaked and what is left to see when the last 0, 1, 2, ... features are given back.
-
-    Parameters
-    ----------
-    engine : Engine
-        Of the final fit, for what is left to see.
-    images : ndarray of shape (n_samples, height, width, 3)
-    latents : ndarray of shape (n_samples, n_features)
-    people : Labels
-    kept : AttributeTargets or None
-    shares : Shares
-    order : ndarray of shape (n_features,)
-        The first to be replaced first.
-    basis : {"identity", "raw"}
-    seed : int
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n_steps,)
-        As :func:`edials.budget.measure`, and ``strength``, ``leakage_low`` and ``leakage_high``
-        (95 %), ``floor``, ``ssim`` with the originals, and ``utility`` (balanced accuracy of the
-        kept attributes in the attribute classifier's eyes; NaN without).
-    """
-    rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
-    trial = _turn(
-        engine.autoencoder,
-        latents[rest],
-        people.codes[rest],
-        None if kept is None else kept.take(rest),
-        basis,
-    )
-    judged = to_uint8(images[shares.judged])
-    read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
-    names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
-    table = None if kept is None else kept.table().iloc[shares.judged]
-    first = np.unique(codes, return_index=True)[1]
-    cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
-
-    def evidence(rows: NDArray[np.int64], read: NDArray[np.int64]) -> Evidence:
-        features = trial.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
-        return Evidence(features, read, np.searchsorted(names, people.codes[rows]))
-
-    found = measure(
-        evidence(shares.gallery, np.zeros(len(shares.gallery), np.int64)),
-        evidence(shares.judged, read),
-        cells,
-        seed,
-    )
-    reach = norm.ppf(0.975) * found["leakage_error"]
-    found["strength"] = 1 - found["given_back"] / len(order)
-    found["leakage_low"] = found["leakage_bits"] - reach
-    found["leakage_high"] = found["leakage_bits"] + reach
-    found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
-    shown = one_of_each_first(codes, seed, _SHOWN_ROWS)
-    seen = [
-        _seen(engine, judged[shown], table if table is None else table.iloc[shown], order, share)
-        for share in found["strength"]
-    ]
-    found["ssim"], found["utility"] = (np.array(column) for column in zip(*seen, strict=True))
-    return found
-
-
-def _seen(
-    engine: Engine, originals: NDArray, table: Any, order: NDArray[np.int64], strength: float
-) -> tuple[float, float]:
-    """Similarity with the originals, and utility."""
-    draw = engine.prior.given(choose(order, strength))
-    pictures = engine.replace(originals, engine.reader.codes(originals), draw)
-    similar = structural_similarity(to_tensor(originals), to_tensor(pictures)).mean()
-    if table is None:
-        return float(similar), float("nan")
-    return float(similar), float(engine.reader.classifier.score(pictures, _labels(table)))
 
 
 # --- which photos a fit looks at -----------------------------------------------------------------

@@ -314,9 +314,7 @@ def main() -> None:
         "seed": options.seed,
         "age_cuts": cuts,
         "fit_minutes": {**cache.minutes(), "anonymizer, of fitted networks": round(fit_minutes, 2)},
-        "frontier": {
-            k: np.round(v, 4).tolist() for k, v in getattr(anonymizer, "frontier_", {}).items()
-        },
+        "frontier": {k: v.tolist() for k, v in frontier.items()},
         "cnn_epochs": options.cnn_epochs,
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }

@@ -30,8 +30,18 @@ ROOMS = [
     *("losses", "discriminant", "_augmentation", "_training", "_adversarial", "autoencoder"),
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
     *("attribution", "identity_basis", "surrogates", "perturbation", "certification"),
-    *("audit", "kept", "attribute_reader", "budget", "engine", "fitting", "scoring", "anonymizer"),
-    *("persistence", "baselines", "demo", "_command_line", "_audit_command", "cli", "__main__"),
+    *("audit", "kept", "attribute_reader", "budget", "engine", "fitting", "frontier"),
+    *(
+        "scoring",
+        "anonymizer",
+        "persistence",
+        "baselines",
+        "demo",
+        "_command_line",
+        "_audit_command",
+        "cli",
+        "__main__",
+    ),
 ]
 
 

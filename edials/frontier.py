@@ -1,0 +1,159 @@
+"""How much is given back: what calibration measures, beside what is left to see.
+
+The measuring is done in :mod:`edials.budget`; here are the photos, the trial basis and the pictures
+of one fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from ._targets import AttributeTargets
+from ._validation import Labels, to_tensor, to_uint8
+from .audit.risk import attribute_floor, cells_of_people
+from .budget import Evidence, Shares, measure, share_out, spend, warn_of_too_few
+from .engine import Engine
+from .fitting import as_labels, one_of_each_first, turn_latents
+from .losses import structural_similarity
+from .perturbation import choose
+
+_SHOWN_ROWS = 128
+
+
+def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Shares:
+    """Photos to calibrate on; none if an attribute's class would be missing from the others."""
+    codes = np.empty((len(people.codes), 0), np.int64) if kept is None else kept.codes
+    shares = share_out(people.codes, np.all(codes >= 0, axis=1), seed)
+    rest = np.delete(codes, shares.judged, axis=0)
+    whole = all(
+        len(np.unique(left[left >= 0])) == len(np.unique(own[own >= 0]))
+        for left, own in zip(rest.T, codes.T, strict=True)
+    )
+    return shares if whole else Shares(*(rows[:0] for rows in shares))
+
+
+def fit_strength(
+    engine: Engine,
+    images: NDArray,
+    latents: NDArray[np.float32],
+    people: Labels,
+    kept: AttributeTargets | None,
+    shares: Shares,
+    order: NDArray[np.int64],
+    basis: str,
+    *,
+    budget: float,
+    seed: int,
+) -> tuple[float, dict[str, NDArray]]:
+    """Spend the budget: the strength, and what was measured to choose it.
+
+    Parameters
+    ----------
+    engine, images, latents, people, kept, shares, order, basis, seed
+        As for :func:`fit_frontier`.
+    budget : float
+        Bits.
+
+    Returns
+    -------
+    strength : float
+        1 where nothing could be measured.
+    frontier : dict of str to ndarray
+        Empty then.
+    """
+    if not len(shares.judged):
+        warn_of_too_few()
+        return 1.0, {}
+    frontier = fit_frontier(engine, images, latents, people, kept, shares, order, basis, seed)
+    given = spend(frontier, budget, len(np.unique(people.codes[shares.judged])))
+    return 1 - given / len(order), frontier
+
+
+def fit_frontier(
+    engine: Engine,
+    images: NDArray,
+    latents: NDArray[np.float32],
+    people: Labels,
+    kept: AttributeTargets | None,
+    shares: Shares,
+    order: NDArray[np.int64],
+    basis: str,
+    seed: int,
+) -> dict[str, NDArray]:
+    """What is leaked and what is left to see when the last 0, 1, 2, ... features are given back.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the final fit, for what is left to see.
+    images : ndarray of shape (n_samples, height, width, 3)
+    latents : ndarray of shape (n_samples, n_features)
+    people : Labels
+    kept : AttributeTargets or None
+    shares : Shares
+    order : ndarray of shape (n_features,)
+        The first to be replaced first.
+    basis : {"identity", "raw"}
+    seed : int
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_steps,)
+        As :func:`edials.budget.measure`, and ``strength``, ``leakage_low`` and ``leakage_high``
+        (95 %), ``floor``, ``ssim`` with the originals, and ``utility`` (balanced accuracy of the
+        kept attributes in the attribute classifier's eyes; NaN without).
+    """
+    rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
+    trial = turn_latents(
+        engine.autoencoder,
+        latents[rest],
+        people.codes[rest],
+        None if kept is None else kept.take(rest),
+        basis,
+    )
+    judged = to_uint8(images[shares.judged])
+    read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
+    names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
+    table = None if kept is None else kept.table().iloc[shares.judged]
+    first = np.unique(codes, return_index=True)[1]
+    cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
+
+    def evidence(rows: NDArray[np.int64], read: NDArray[np.int64]) -> Evidence:
+        features = trial.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
+        return Evidence(features, read, np.searchsorted(names, people.codes[rows]))
+
+    found = measure(
+        evidence(shares.gallery, np.zeros(len(shares.gallery), np.int64)),
+        evidence(shares.judged, read),
+        cells,
+        seed,
+    )
+    reach = norm.ppf(0.975) * found["leakage_error"]
+    found["strength"] = 1 - found["given_back"] / len(order)
+    found["leakage_low"] = found["leakage_bits"] - reach
+    found["leakage_high"] = found["leakage_bits"] + reach
+    found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
+    shown = one_of_each_first(codes, seed, _SHOWN_ROWS)
+    seen = [
+        _seen(engine, judged[shown], table if table is None else table.iloc[shown], order, share)
+        for share in found["strength"]
+    ]
+    found["ssim"], found["utility"] = (np.array(column) for column in zip(*seen, strict=True))
+    return found
+
+
+def _seen(
+    engine: Engine, originals: NDArray, table: Any, order: NDArray[np.int64], strength: float
+) -> tuple[float, float]:
+    """Similarity with the originals, and utility."""
+    draw = engine.prior.given(choose(order, strength))
+    pictures = engine.replace(originals, engine.reader.codes(originals), draw)
+    similar = structural_similarity(to_tensor(originals), to_tensor(pictures)).mean()
+    if table is None:
+        return float(similar), float("nan")
+    return float(similar), float(engine.reader.classifier.score(pictures, as_labels(table)))
