@@ -14,6 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from edials._targets import encode_attributes
 from edials._validation import encode_labels
 from edials.attribute_reader import AttributeReader, records_of_people
+from edials.audit import FrontierDisplay
 from edials.budget import Evidence, measure, share_out, spend
 from edials.exceptions import CalibrationWarning
 
@@ -117,6 +118,10 @@ def test_strength_auto(faces, fitted):
     assert frontier["ssim"][-1] > frontier["ssim"][0]
     if frontier["works"][-1]:
         assert model.strength_ == 0
+    display = FrontierDisplay.from_estimator(model)
+    assert display.ax_.get_ylabel() == "leakage beyond the attributes (bit)"
+    with pytest.raises(NotFittedError, match="measured no frontier"):
+        FrontierDisplay.from_estimator(fitted)
     fitted_with_a_number = copy.copy(fitted).set_params(strength="auto")
     with pytest.raises(NotFittedError, match="fit it again"):
         fitted_with_a_number.transform(images[:2])

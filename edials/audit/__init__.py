@@ -5,13 +5,14 @@ method, and returns an :class:`AuditReport`.
 """
 
 from ._audit import audit
-from .displays import FaceSheetDisplay, RiskDisplay, TradeoffDisplay
+from .displays import FaceSheetDisplay, FrontierDisplay, RiskDisplay, TradeoffDisplay
 from .report import AuditReport
 from .scorers import excess_risk, reidentification_risk, utility_retention
 
 __all__ = [
     "AuditReport",
     "FaceSheetDisplay",
+    "FrontierDisplay",
     "RiskDisplay",
     "TradeoffDisplay",
     "audit",

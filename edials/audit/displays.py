@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from .comparison import PICTURE_AXIS, PRIVACY_AXIS, tradeoff_point
 from .pages import picture_sheet
@@ -126,6 +127,70 @@ class TradeoffDisplay:
         self.ax_.axhline(0, color="black", linestyle="--")
         self.ax_.axvline(1, color="black", linestyle=":")
         self.ax_.set(xlabel=PICTURE_AXIS, ylabel=PRIVACY_AXIS)
+        return self
+
+
+class FrontierDisplay:
+    """What calibration measured: leakage of what is given back against what is left to see.
+
+    Parameters
+    ----------
+    frontier : dict of str to ndarray
+        ``frontier_`` of an EDIALSAnonymizer.
+    strength : float
+        The one that was chosen.
+    budget : float
+        Bits.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
+
+    def __init__(self, frontier: dict[str, NDArray], strength: float, budget: float):
+        self.frontier, self.strength, self.budget = frontier, strength, budget
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> FrontierDisplay:
+        """Draw what a fit with ``strength="auto"`` measured.
+
+        Parameters
+        ----------
+        estimator : EDIALSAnonymizer
+            Fitted.
+        ax : matplotlib Axes, optional
+
+        Raises
+        ------
+        NotFittedError
+            If nothing was measured.
+        """
+        check_is_fitted(
+            estimator,
+            "frontier_",
+            msg="This %(name)s has measured no frontier: fit it with strength='auto' on 20 people "
+            "or more with 6 photos each.",
+        )
+        return cls(estimator.frontier_, estimator.strength_, estimator.risk_budget).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> FrontierDisplay:
+        """Draw; the chosen strength is filled.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        """
+        self.ax_ = _axes(ax)
+        self.figure_ = self.ax_.figure
+        seen, bits = self.frontier["ssim"], self.frontier["leakage_bits"]
+        reach = bits - self.frontier["leakage_low"], self.frontier["leakage_high"] - bits
+        self.ax_.errorbar(seen, bits, yerr=reach, fmt="o-", mfc="white")
+        chosen = np.abs(self.frontier["strength"] - self.strength).argmin()
+        self.ax_.plot(seen[chosen], bits[chosen], "o", label=f"strength {self.strength:.3g}")
+        self.ax_.axhline(self.budget, color="black", linestyle="--", label="budget")
+        self.ax_.set(xlabel=PICTURE_AXIS, ylabel=PRIVACY_AXIS)
+        self.ax_.legend()
         return self
 
 
