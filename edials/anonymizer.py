@@ -282,7 +282,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         WithheldImageError
             If ``on_failure="raise"`` and an image had to be withheld.
         """
-        outcome, image_format = self._run(X)
+        outcome, image_format = self._run(X, scored=False)
         withheld = int((outcome.verdicts == WITHHELD).sum())
         if withheld:
             message = f"{withheld} of {len(outcome.verdicts)} images could not be certified"
@@ -302,11 +302,11 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         -------
         AnonymizationResult
         """
-        outcome, image_format = self._run(X)
+        outcome, image_format = self._run(X, scored=True)
         kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
         return AnonymizationResult(image_format.restore(outcome.pictures[kept]), kept, *outcome[1:])
 
-    def _run(self, X: ArrayLike) -> tuple[Outcome, ImageFormat]:
+    def _run(self, X: ArrayLike, scored: bool) -> tuple[Outcome, ImageFormat]:
         check_is_fitted(self, "prior_")
         check_parameters(self)
         images, image_format = check_images(X, image_shape=self.image_shape_)
@@ -314,15 +314,15 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         engine.warn_of_known_ways(self.true_match_rate_)
         size = self.batch_size * (_EVADE_BATCHES if self.perturbation == "evade" else 1)
         chunks = (images[start : start + size] for start in range(0, len(images), size))
-        outcomes = self._each(engine, chunks)
+        outcomes = self._each(engine, chunks, scored)
         return Outcome(
             *(np.concatenate(part) for part in zip(*outcomes, strict=True))
         ), image_format
 
-    def _each(self, engine: Engine, chunks: Iterator[NDArray]) -> list[Outcome]:
+    def _each(self, engine: Engine, chunks: Iterator[NDArray], scored: bool) -> list[Outcome]:
         # n_jobs=None follows joblib.parallel_config, and is one process without it.
         return Parallel(n_jobs=self.n_jobs)(
-            delayed(engine.run)(to_uint8(chunk)) for chunk in chunks
+            delayed(engine.run)(to_uint8(chunk), scored) for chunk in chunks
         )
 
     def _engine(self, mask: bool = True) -> Engine:

@@ -152,11 +152,26 @@ class Engine:
         if said:
             warnings.warn(said, IdentityLeakWarning, stacklevel=4)
 
-    def run(self, originals: NDArray[np.uint8]) -> Outcome:
+    def run(self, originals: NDArray[np.uint8], scored: bool = True) -> Outcome:
         """Anonymize a batch and judge it at the door; nothing uncertified leaves.
 
         What does not pass is made again at strength 1, and what fails even so is blanked.
+
+        Parameters
+        ----------
+        originals : ndarray of shape (n, height, width, 3), dtype uint8
+        scored : bool, default=True
+            Whether to compare what was made with its original in the panel's eyes, for the record;
+            else scores are NaN. The door does not need them.
         """
+        outcome = self._made(originals)
+        if scored:
+            outcome = outcome._replace(scores=self.panel.similarity(originals, outcome.pictures))
+        withheld = outcome.verdicts == WITHHELD
+        outcome.pictures[withheld] = _BLANK
+        return outcome
+
+    def _made(self, originals: NDArray[np.uint8]) -> Outcome:
         if self.perturbation == "surrogate" and not self.mask.any():
             return self._reconstruct(originals)
         codes = self.reader.codes(originals)
@@ -167,29 +182,16 @@ class Engine:
         if again.any():
             pictures[again] = self.replace(originals[again], codes[again], self.full_draw)
             verdicts[again], steps[again] = STRENGTHENED, 0
-        withheld = is_original(originals, pictures) | is_blank(pictures)
-        return self._withhold(originals, pictures, steps, verdicts, withheld)
+        verdicts[is_original(originals, pictures) | is_blank(pictures)] = WITHHELD
+        return Outcome(pictures, steps, np.full(len(originals), np.nan), verdicts)
 
     def _reconstruct(self, originals: NDArray[np.uint8]) -> Outcome:
         """Strength 0: nothing is certified, and what is nearly the original is blanked."""
         pictures = self.autoencoder.decode(self.autoencoder.encode(originals))
         verdicts = np.full(len(originals), UNCERTIFIED, dtype="U12")
+        verdicts[is_original(originals, pictures)] = WITHHELD
         steps = np.zeros(len(originals), dtype=np.int64)
-        withheld = is_original(originals, pictures)
-        return self._withhold(originals, pictures, steps, verdicts, withheld)
-
-    def _withhold(
-        self,
-        originals: NDArray[np.uint8],
-        pictures: NDArray[np.uint8],
-        steps: NDArray[np.int64],
-        verdicts: NDArray[np.str_],
-        withheld: NDArray[np.bool_],
-    ) -> Outcome:
-        scores = self.panel.similarity(originals, pictures)
-        verdicts[withheld] = WITHHELD
-        pictures[withheld] = _BLANK
-        return Outcome(pictures, steps, scores, verdicts)
+        return Outcome(pictures, steps, np.full(len(originals), np.nan), verdicts)
 
     def _attempt(
         self, originals: NDArray[np.uint8], codes: NDArray[np.int64]

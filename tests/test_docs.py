@@ -22,13 +22,14 @@ from edials.audit.attackers import (
     RoleAttacker,
     StaticAttacker,
 )
+from edials.audit.calibration import calibrate
 from edials.audit.files import file_findings
 from edials.audit.leaks import ChoiceAttacker, donor_matches, withheld_p_value
 from edials.audit.scorers import ReleaseScorer
 from edials.audit.undoing import ReverseAttacker
 from edials.datasets import make_faces
 from edials.images import ImageReader
-from edials.perturbation import evade, fit_prior
+from edials.perturbation import evade
 
 ROOT = Path(edials.__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,7 +37,7 @@ PUBLIC = (edials, edials.audit, edials.audit.scorers, edials.baselines, edials.d
 DOCUMENTED = [
     *(getattr(edials, name) for name in edials.__all__),
     *(getattr(edials.audit, name) for name in edials.audit.__all__),
-    *(make_faces, ImageReader, evade, fit_prior, ReleaseScorer),
+    *(make_faces, ImageReader, evade, calibrate, ReleaseScorer),
     *(LatentAttacker, LogisticAttacker, PixelAttacker, ClassifierAttacker, StaticAttacker),
     *(RoleAttacker, PoisonAttacker, PairAttacker, ReverseAttacker, ChoiceAttacker),
     *(file_findings, donor_matches, withheld_p_value),
