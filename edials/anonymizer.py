@@ -207,7 +207,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         )
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
-        shares = shares_of(people, kept, seeds["calibrate"]) if self.strength == "auto" else None
+        calibrates = self.strength == "auto" and self.perturbation == "surrogate"
+        shares = shares_of(people, kept, seeds["calibrate"]) if calibrates else None
         # What is judged in calibration is kept from the networks.
         fitted_on = np.arange(len(images))
         if shares is not None:
@@ -345,6 +346,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         )
 
     def _mask(self) -> NDArray[np.bool_]:
+        if self.perturbation == "evade":
+            return choose(self.order_, 1.0)
         if self.strength != "auto":
             return choose(self.order_, self.strength)  # type: ignore[arg-type]
         if not hasattr(self, "strength_"):

@@ -28,7 +28,12 @@ from .autoencoder import AdversarialAutoencoder
 from .datasets import load_image_folder
 from .datasets._sources import Source
 from .demo import run_demo
-from .exceptions import EdialsError, IdentityLeakWarning, UnreadableImageError
+from .exceptions import (
+    CalibrationWarning,
+    EdialsError,
+    IdentityLeakWarning,
+    UnreadableImageError,
+)
 from .images import read_image, write_image
 from .persistence import save
 from .recognizer import IdentityClassifier
@@ -172,8 +177,28 @@ def _fit(options: argparse.Namespace) -> None:
         attribute_classifier=AttributeClassifier(**common),
         device=options.device,
         random_state=options.seed,
-    ).fit(data.images, identity=data.identity, attributes=attributes if kept else None)
+    )
+    with warnings.catch_warnings():
+        # The line below says it, too.
+        warnings.simplefilter("ignore", CalibrationWarning)
+        model.fit(data.images, identity=data.identity, attributes=attributes if kept else None)
+    print(_what_is_replaced(model))
     print(f"{save(model, options.out)} ({CONFIDENTIAL})")
+
+
+def _what_is_replaced(model: EDIALSAnonymizer) -> str:
+    """The strength that fit chose, in words."""
+    if not hasattr(model, "frontier_"):
+        return "strength 1: every feature is replaced; too few people are there to measure less"
+    if model.strength_ == 1:
+        return "strength 1: every feature is replaced, as the budget asks"
+    frontier = model.frontier_
+    chosen = abs(frontier["strength"] - model.strength_).argmin()
+    return (
+        f"strength {model.strength_:.3g}: {frontier['given_back'][chosen]} of {len(model.order_)} "
+        f"features are given back, at {frontier['leakage_bits'][chosen]:.2f} bit a photo "
+        f"[{frontier['leakage_low'][chosen]:.2f}, {frontier['leakage_high'][chosen]:.2f}]"
+    )
 
 
 def _anonymize(options: argparse.Namespace) -> None:
