@@ -120,7 +120,11 @@ def steps_of(n_features: int) -> list[int]:
 
 
 def measure(
-    gallery: Evidence, judged: Evidence, cells: NDArray[np.int64], seed: int
+    gallery: Evidence,
+    judged: Evidence,
+    cells: NDArray[np.int64],
+    seed: int,
+    counts: list[int] | None = None,
 ) -> dict[str, NDArray]:
     """Leakage of the last 0, 1, 2, ... features, by the attackers of this file.
 
@@ -131,6 +135,8 @@ def measure(
         Cell of every person.
     seed : int
         Of the division of the judged photos, and of exchanged people.
+    counts : list of int, optional
+        Numbers of features to try; None tries :func:`steps_of` them.
 
     Returns
     -------
@@ -147,7 +153,7 @@ def measure(
     exchanged = exchange_people(cells, seed=seed)
     rows = [
         _leak(gallery, judged, cells, turn, count, exchanged)
-        for count in steps_of(gallery.features.shape[1])
+        for count in (steps_of(gallery.features.shape[1]) if counts is None else counts)
     ]
     names = ("given_back", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
     columns = [np.array(column) for column in zip(*rows, strict=True)]
