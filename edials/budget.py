@@ -32,7 +32,7 @@ from .audit.exchange import (
     table_of_people,
 )
 from .discriminant import discriminant
-from .exceptions import CalibrationWarning
+from .exceptions import CalibrationWarning, IdentityLeakWarning
 
 # Fewer people than this say nothing about a budget, and fewer photos cannot be shared out.
 _FEWEST_PEOPLE, _FEWEST_PHOTOS = 20, 6
@@ -287,12 +287,23 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
             stacklevel=4,
         )
         return 0
-    reach = bits + norm.ppf(_CONFIDENCE) * error
-    fits = (bits <= budget) & (reach <= _REACH * budget)
-    taken = int(np.argmin(fits)) if not fits.all() else len(fits)
+    width = norm.ppf(_CONFIDENCE) * error
+    if bits[0] - width[0] > budget:
+        warnings.warn(
+            f"Even at strength 1, where only the kept attributes leave, they tell {bits[0]:.2f} "
+            f"bit about the person, more than risk_budget={budget}: some people are misread again "
+            f"and again, which marks them. Keep fewer attributes, or coarser ones, or train their "
+            f"classifier on more people.",
+            IdentityLeakWarning,
+            stacklevel=4,
+        )
+        return 0
+    fits = (bits <= budget) & (bits + width <= _REACH * budget)
+    taken = len(fits) if fits.all() else int(np.argmin(fits))
     given = int(frontier["given_back"][taken - 1]) if taken else 0
-    if given == 0 and bits[min(1, len(bits) - 1)] <= budget:
-        needed = n_people * (norm.ppf(_CONFIDENCE) * error[1] / budget) ** 2
+    # The first number that was not shown to fit: does it leak, or are too few people there?
+    if given == 0 and bits[min(taken, 1)] <= budget:
+        needed = n_people * (width[min(taken, 1)] / budget) ** 2
         warnings.warn(
             f"The {n_people} people with {_FEWEST_PHOTOS} photos or more cannot show a leakage of "
             f"{budget} bit: about {max(n_people + 1, round(needed))} would be needed. strength=1 "

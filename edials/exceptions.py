@@ -29,8 +29,9 @@ class IdentityLeakWarning(UserWarning):
     """What was asked for leaves a known way to the person.
 
     It fires when images had to be withheld, at strength 0, with ``perturbation="evade"``, when
-    most people are alone with their kept attributes, and when certificates lean on a recogniser
-    that hardly recognises anyone.
+    most people are alone with their kept attributes, when these are misread so steadily that they
+    tell more than the risk budget, and when certificates lean on a recogniser that hardly
+    recognises anyone.
     """
 
 

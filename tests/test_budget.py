@@ -1,7 +1,6 @@
 """What is read off an image, and how much is given back within a budget."""
 
 import copy
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +15,7 @@ from edials._validation import encode_labels
 from edials.attribute_reader import AttributeReader, records_of_people
 from edials.audit import FrontierDisplay
 from edials.budget import Evidence, measure, share_out, spend
-from edials.exceptions import CalibrationWarning
+from edials.exceptions import CalibrationWarning, IdentityLeakWarning
 
 
 def test_records_help_to_read_the_people_of_the_fit():
@@ -82,8 +81,7 @@ def test_who_is_always_misread_is_marked():
     _, read = np.unique(read, return_inverse=True)
     marked = measure(gallery, judged._replace(read=read), cells, seed=0)
     assert marked["leakage_bits"][0] > 0.3
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(IdentityLeakWarning, match="misread again and again"):
         assert spend(marked, 0.05, 90) == 0
 
 
