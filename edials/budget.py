@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from sklearn.covariance import ledoit_wolf
 from sklearn.naive_bayes import GaussianNB
 
 from .audit.album import successes
@@ -142,8 +143,8 @@ def measure(
     -------
     dict of str to ndarray
         By number of features: ``given_back``, ``leakage_bits``, ``leakage_error`` (standard error
-        over people), ``in_cell_excess``, ``album_excess``, ``works`` (whether people are told apart
-        at all).
+        over people), ``limit_bits`` and ``limit_error`` (see :func:`limit_of`), ``in_cell_excess``,
+        ``album_excess``, ``works`` (whether people are told apart at all).
     """
     turn = np.zeros(len(judged.people), dtype=np.int64)
     generator = np.random.default_rng(seed)
@@ -151,13 +152,63 @@ def measure(
         own = generator.permutation(np.flatnonzero(judged.people == person))
         turn[own] = np.arange(len(own)) % 2
     exchanged = exchange_people(cells, seed=seed)
-    rows = [
-        _leak(gallery, judged, cells, turn, count, exchanged)
-        for count in (steps_of(gallery.features.shape[1]) if counts is None else counts)
-    ]
+    counts = steps_of(gallery.features.shape[1]) if counts is None else counts
+    rows = [_leak(gallery, judged, cells, turn, count, exchanged) for count in counts]
     names = ("given_back", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return dict(zip((*names, "works"), columns, strict=True))
+    found = dict(zip((*names, "works"), columns, strict=True))
+    unseen = np.concatenate([gallery.features, judged.features])
+    people = np.concatenate([gallery.people, judged.people])
+    limits = np.array([limit_of(unseen[:, unseen.shape[1] - k :], people, cells) for k in counts])
+    return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1]}
+
+
+def limit_of(
+    features: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+) -> tuple[float, float]:
+    """What attackers could find who had any number of photos to learn from, for small leakages.
+
+    ``tr(S_w^-1 S_b) / (2 ln 2)`` bits, with the spread ``S_b`` of people inside their cells, what
+    their photos scatter taken off: to first order the capacity ``log2 det(I + S_w^-1 S_b) / 2`` of
+    a Gaussian channel, which is never above it. An attacker who learns from a few photos of
+    everybody finds less than is there.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features)
+        Of photos that the basis did not see.
+    people : ndarray of shape (n,)
+    cells : ndarray of shape (n_people,)
+
+    Returns
+    -------
+    bits, error : float
+        Mean over the people who share their cell, and its standard error.
+
+    References
+    ----------
+    Cover and Thomas (2006), "Elements of information theory", section 9.4.
+    """
+    if not features.shape[1]:
+        return 0.0, 0.0
+    counts = np.bincount(people, minlength=len(cells))
+    means = table_of_people(features.astype(np.float64), people, len(cells))
+    deviations = features - means[people]
+    freedom = len(people) / (len(people) - len(cells))
+    within = ledoit_wolf(deviations, assume_centered=True)[0] * freedom
+    root = np.linalg.cholesky(np.linalg.inv(within))
+    told = []
+    for cell in np.unique(cells):
+        members = np.flatnonzero(cells == cell)
+        if len(members) > 1:
+            apart = (means[members] - means[members].mean(axis=0)) @ root
+            # The mean of n photos scatters by 1 / n of their spread; the cell's mean is one of m.
+            chance = (1 / counts[members]).mean() * features.shape[1]
+            told.extend((apart**2).sum(axis=1) * len(members) / (len(members) - 1) - chance)
+    bits = np.array(told) / (2 * np.log(2))
+    if len(bits) < 2:
+        return float("nan"), float("nan")
+    return float(bits.mean()), float(bits.std(ddof=1) / np.sqrt(len(bits)))
 
 
 def _leak(
@@ -298,12 +349,16 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
             stacklevel=4,
         )
         return 0
-    fits = (bits <= budget) & (bits + width <= _REACH * budget)
+    # The attackers learned from few photos; what there is for others counts as well.
+    limit = frontier["limit_bits"]
+    reach = np.maximum(bits + width, limit + norm.ppf(_CONFIDENCE) * frontier["limit_error"])
+    bits = np.maximum(bits, limit)
+    fits = (bits <= budget) & (reach <= _REACH * budget)
     taken = len(fits) if fits.all() else int(np.argmin(fits))
     given = int(frontier["given_back"][taken - 1]) if taken else 0
     # The first number that was not shown to fit: does it leak, or are too few people there?
     if given == 0 and bits[min(taken, 1)] <= budget:
-        needed = n_people * (width[min(taken, 1)] / budget) ** 2
+        needed = n_people * ((reach - bits)[min(taken, 1)] / budget) ** 2
         warnings.warn(
             f"The {n_people} people with {_FEWEST_PHOTOS} photos or more cannot show a leakage of "
             f"{budget} bit: about {max(n_people + 1, round(needed))} would be needed. strength=1 "
