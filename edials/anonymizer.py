@@ -69,10 +69,11 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     strength : "auto" or float in [0, 1], default="auto"
         Share of latent features replaced. 0 is plain reconstruction, and warns. "auto" gives back
         as many features as stay within ``risk_budget``, measured in ``fit`` on a quarter of the
-        photos that nothing is fitted on; 1 where too few people are there to measure, with a
-        warning.
+        photos, kept from the networks; 1 where too few people are there to measure, with a warning.
     risk_budget : float, default=0.05
-        Leakage to accept for ``strength="auto"``: bits about the person beyond the kept attributes.
+        Leakage to accept for ``strength="auto"``: bits about the person beyond the kept attributes,
+        per photo, mean over the people of the fit who share their attributes with others. What is
+        measured stays within it, and the upper end of its interval (one-sided, 95 %) within twice.
     basis : {"identity", "raw"}, default="identity"
         Features are coordinates of the identity basis, or the latents themselves.
     attribute_weight : float, default=1.0
@@ -196,7 +197,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
         check_parameters(self)
         # A fit that fails must not leave half of the old model usable
-        for name in ("prior_", "strength_", "frontier_"):
+        for name in ("prior_", "strength_", "frontier_", "_secret"):
             self.__dict__.pop(name, None)
         people = check_people(identity, len(images))
         kept = varied(encode_attributes(y if attributes is None else attributes, len(images)))
@@ -243,7 +244,9 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
         self._background, self._background_codes = surrogates[4:]
         engine = self._engine(mask=False)
-        self.importance_ = importance_of_features(engine, images, people.codes, seeds["explain"])
+        self.importance_ = importance_of_features(
+            engine, images[fitted_on], people.codes[fitted_on], seeds["explain"]
+        )
         self.order_ = np.arange(len(self.importance_))
         if self.basis == "raw":
             self.order_ = np.argsort(-self.importance_, kind="stable")
@@ -254,6 +257,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
                 budget=self.risk_budget,
                 seed=seeds["calibrate"],
             )
+            self._spent = self.risk_budget
             if frontier:
                 self.frontier_ = frontier
         # Last and apart: refitting with None must not repeat the draws of the fit before.
@@ -308,7 +312,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         return AnonymizationResult(image_format.restore(outcome.pictures[kept]), kept, *outcome[1:])
 
     def _run(self, X: ArrayLike, scored: bool) -> tuple[Outcome, ImageFormat]:
-        check_is_fitted(self, "prior_")
+        check_is_fitted(self, ["prior_", "_secret"])
         check_parameters(self)
         images, image_format = check_images(X, image_shape=self.image_shape_)
         engine = self._engine()
@@ -353,7 +357,11 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         if not hasattr(self, "strength_"):
             raise NotFittedError(
                 f"strength='auto' is measured in fit, and this {type(self).__name__} was fitted "
-                f"with a number; fit it again, or set a number."
+                f"without; fit it again, or set a number."
+            )
+        if self.risk_budget != self._spent:
+            raise ValueError(
+                f"risk_budget={self.risk_budget}, but {self._spent} was spent in fit; fit again."
             )
         return choose(self.order_, self.strength_)
 

@@ -18,8 +18,9 @@ from ._targets import AttributeTargets
 from ._validation import Labels
 from .certification import Panel
 
-# An attribute belongs to people, not photos, if so many photos agree with their person's.
-_OF_PEOPLE = 0.95
+# An attribute belongs to people, not photos, if so many photos agree with their person's, and so
+# much of that is more than chance (Cohen's kappa): what is rare everywhere agrees by itself.
+_OF_PEOPLE, _KAPPA = 0.95, 0.9
 # How fast resemblance falls off, in standard deviations of an image's scores for all people.
 # Of 1, 2, 3, 4 and 6, this one reads enrolled people best at little cost for strangers.
 _SHARPNESS = 3.0
@@ -53,7 +54,10 @@ def records_of_people(
         counts = np.zeros((len(people.classes), size))
         np.add.at(counts, (people.codes[rows], codes[rows]), 1)
         record = np.full((len(classes), size), 1 / size)
-        if counts.max(axis=1).sum() >= _OF_PEOPLE * rows.sum():
+        several = counts[counts.sum(axis=1) >= 2]  # one photo always agrees with itself
+        photos = max(several.sum(), 1)
+        agree, chance = several.max(axis=1).sum() / photos, ((several.sum(0) / photos) ** 2).sum()
+        if agree >= _OF_PEOPLE and agree - chance >= _KAPPA * (1 - chance):
             sure = (counts.sum(axis=1) > 0) & (known_as >= 0)
             record[known_as[sure]] = np.eye(size)[counts[sure].argmax(axis=1)]
         records.append(record)
@@ -102,6 +106,8 @@ class AttributeReader:
         if not self.useful:
             return self.classifier.predict_codes(images)
         scores = np.asarray(self.panel.logits(images), dtype=np.float64)
+        # A recogniser that says nothing about an image leaves it to the classifier.
+        scores[~np.isfinite(scores).all(axis=1)] = 0.0
         spread = scores.std(axis=1, keepdims=True)
         scores = (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
         resemblance = softmax(_SHARPNESS * scores, axis=1)

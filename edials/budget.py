@@ -1,9 +1,10 @@
 """The risk budget: how many features may be given back before they tell who somebody is.
 
-What leaves is a function of the features given back, the attributes that were read, and chance. So
-attackers are shown these features bare: no picture made of them can tell more, and nothing has to
-be decoded to try. They learn from photos that the trial basis did not see, because a basis is
-blind to what it was fitted on: directions in which its own photos' means agree look harmless.
+What leaves is a function of the features given back, the attributes that were read, and chance, but
+for the few pictures that the door has made again. So attackers are shown these features bare: a
+picture made of them holds no more, and nothing has to be decoded to try. They learn from photos
+that the trial basis did not see, because a basis is blind to what it was fitted on: directions in
+which its own photos' means agree look harmless.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _SHRINKAGES = (0.1, 0.5)
 # One-sided, at 95 %: the leakage may be up to twice the budget, no more.
 _CONFIDENCE, _REACH = 0.95, 2.0
 _WORKS = 0.01
+# Attackers who find less than this many bits in all features together are no attackers.
+_PROOF = 0.1
 # A person's readings count beside so many as those of the cell are.
 _PSEUDO_COUNT = 2.0
 
@@ -157,6 +160,8 @@ def measure(
     names = ("given_back", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     found = dict(zip((*names, "works"), columns, strict=True))
+    # Readings that are noise cost bits, which a sane attacker would not pay.
+    found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
     unseen = np.concatenate([gallery.features, judged.features])
     people = np.concatenate([gallery.people, judged.people])
     limits = np.array([limit_of(unseen[:, unseen.shape[1] - k :], people, cells) for k in counts])
@@ -192,7 +197,11 @@ def limit_of(
     if not features.shape[1]:
         return 0.0, 0.0
     counts = np.bincount(people, minlength=len(cells))
-    means = table_of_people(features.astype(np.float64), people, len(cells))
+    features = features.astype(np.float64)
+    own = features - table_of_people(features, people, len(cells))[people]
+    # At one scale, or the shrinking below would drown the quiet ones.
+    features = features / np.maximum(own.std(axis=0), 1e-12)
+    means = table_of_people(features, people, len(cells))
     deviations = features - means[people]
     freedom = len(people) / (len(people) - len(cells))
     within = ledoit_wolf(deviations, assume_centered=True)[0] * freedom
@@ -227,7 +236,7 @@ def _leak(
         if count
         else []
     )
-    totals = np.empty((len(turn), n_people))
+    totals, of_features = np.empty((2, len(turn), n_people))
     for half in (0, 1):
         known, asked = turn == half, turn != half
         # Doubt would hide a small leak behind an error of zero.
@@ -236,18 +245,20 @@ def _leak(
         ]
         best = _best(found, calibrations, judged.people, cells, known)
         total = _from_readings(judged.read, judged.people, cells, known)[judged.read[asked]]
-        if best is not None:
-            total = total + calibrations[best](found[best][asked])
-        totals[asked] = total
+        ours = 0.0 if best is None else calibrations[best](found[best][asked])
+        of_features[asked] = ours
+        totals[asked] = total + ours
     people = judged.people
     log_q = log_in_cell(totals, people, cells)
-    bits = by_person(in_cell_bits(log_q, people, cells), people)
-    chance = by_person(1 / np.bincount(cells)[cells[people]], people)
-    excess = by_person(within_rank(log_q, people, 1), people) - chance
+    # Nothing can be told about people alone in their cell beyond it, and they must not dilute.
+    shared = np.bincount(cells)[cells[np.unique(people)]] > 1
+    bits = by_person(in_cell_bits(log_q, people, cells), people)[shared]
+    chance = by_person(1 / np.bincount(cells)[cells[people]], people)[shared]
+    excess = by_person(within_rank(log_q, people, 1), people)[shared] - chance
     table = table_of_people(totals, people, n_people)
     pooled = table * np.bincount(people, minlength=n_people)[:, None]
     album = successes(log_in_cell(pooled, np.arange(n_people), cells))
-    works = permutation_p_value(table, exchanged) <= _WORKS
+    works = permutation_p_value(table_of_people(of_features, people, n_people), exchanged) <= _WORKS
     error = bits.std(ddof=1) / np.sqrt(len(bits))
     above = float(np.diagonal(album).mean()) - null_of_mean(album, exchanged)[0]
     return count, float(bits.mean()), float(error), float(excess.mean()), above, works
@@ -319,7 +330,8 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
     frontier : dict
         From :func:`measure`.
     budget : float
-        Bits.
+        Bits, mean over the people who share their cell: what is measured must not exceed it, nor
+        its upper end (one-sided, 95 %) twice as much.
     n_people : int
         Who were judged.
 
@@ -329,7 +341,7 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
         0 where nothing can be given back, or too few people are there to show that it can.
     """
     bits, error = frontier["leakage_bits"], frontier["leakage_error"]
-    if not frontier["works"][-1]:
+    if not frontier["works"][-1] or bits[-1] < _PROOF:
         warnings.warn(
             "Calibration refused: its attackers do not tell people apart even by all features, so "
             "they prove nothing. strength=1 is used; train the autoencoder longer, or on more "
@@ -354,11 +366,13 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
     reach = np.maximum(bits + width, limit + norm.ppf(_CONFIDENCE) * frontier["limit_error"])
     bits = np.maximum(bits, limit)
     fits = (bits <= budget) & (reach <= _REACH * budget)
-    taken = len(fits) if fits.all() else int(np.argmin(fits))
+    fits[-1] = False  # all features back would be the plain reconstruction
+    taken = int(np.argmin(fits))
     given = int(frontier["given_back"][taken - 1]) if taken else 0
     # The first number that was not shown to fit: does it leak, or are too few people there?
-    if given == 0 and bits[min(taken, 1)] <= budget:
-        needed = n_people * ((reach - bits)[min(taken, 1)] / budget) ** 2
+    first, margin = min(taken, 1), reach - bits
+    if given == 0 and bits[first] - margin[first] <= budget:
+        needed = n_people * (margin[first] / budget) ** 2
         warnings.warn(
             f"The {n_people} people with {_FEWEST_PHOTOS} photos or more cannot show a leakage of "
             f"{budget} bit: about {max(n_people + 1, round(needed))} would be needed. strength=1 "

@@ -47,8 +47,10 @@ class Panel:
         X = as_input(self.classifier, pictures)
         if hasattr(self.classifier, "decision_function"):
             scores = self.classifier.decision_function(X)
-            # Two people: scikit-learn gives the difference of their scores.
-            return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+            if scores.ndim == 1:  # two people: scikit-learn gives the difference of their scores
+                return np.stack([-scores, scores], axis=1)
+            if scores.shape[1] == self.n_people:  # and not one score for every pair of people
+                return scores
         if hasattr(self.classifier, "predict_proba"):
             return logit(np.clip(self.classifier.predict_proba(X), 1e-9, 1 - 1e-9))
         named = self.classifier.predict(X)

@@ -178,20 +178,19 @@ def _fit(options: argparse.Namespace) -> None:
         device=options.device,
         random_state=options.seed,
     )
-    with warnings.catch_warnings():
-        # The line below says it, too.
-        warnings.simplefilter("ignore", CalibrationWarning)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", CalibrationWarning)
         model.fit(data.images, identity=data.identity, attributes=attributes if kept else None)
+    for warning in said:
+        print(f"edials: {warning.message}", file=sys.stderr)
     print(_what_is_replaced(model))
     print(f"{save(model, options.out)} ({CONFIDENTIAL})")
 
 
 def _what_is_replaced(model: EDIALSAnonymizer) -> str:
     """The strength that fit chose, in words."""
-    if not hasattr(model, "frontier_"):
-        return "strength 1: every feature is replaced; too few people are there to measure less"
     if model.strength_ == 1:
-        return "strength 1: every feature is replaced, as the budget asks"
+        return "strength 1: every feature is replaced"
     frontier = model.frontier_
     chosen = abs(frontier["strength"] - model.strength_).argmin()
     return (

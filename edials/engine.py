@@ -249,8 +249,10 @@ class Engine:
         the weaker one leaks would be linked to the stronger.
         """
         digest = hashlib.blake2b(key=self.secret, digest_size=32)
-        for part in (mask, self.prior.mean, self.prior.covariance, self.basis.forward):
+        prior, basis = self.prior, self.basis
+        for part in (mask, prior.mean, prior.effects, prior.covariance, basis.forward):
             digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(repr(prior.emphasis).encode())
         return digest.digest()
 
     def evade(self, originals: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

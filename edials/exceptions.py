@@ -38,5 +38,5 @@ class IdentityLeakWarning(UserWarning):
 class CalibrationWarning(UserWarning):
     """``strength="auto"`` could not be shown to stay within its budget, and 1 is used.
 
-    Nothing is less safe by that: at strength 1 every feature is replaced.
+    There every feature is replaced; what steadily misread attributes tell was not measured.
     """

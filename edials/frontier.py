@@ -26,15 +26,15 @@ _SHOWN_ROWS = 128
 
 
 def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Shares:
-    """Photos to calibrate on; none if an attribute's class would be missing from the others."""
+    """Photos to calibrate on; nobody's last photo of an attribute's class is among the judged."""
     codes = np.empty((len(people.codes), 0), np.int64) if kept is None else kept.codes
     shares = share_out(people.codes, np.all(codes >= 0, axis=1), seed)
-    rest = np.delete(codes, shares.judged, axis=0)
-    whole = all(
-        len(np.unique(left[left >= 0])) == len(np.unique(own[own >= 0]))
-        for left, own in zip(rest.T, codes.T, strict=True)
-    )
-    return shares if whole else Shares(*(rows[:0] for rows in shares))
+    judged = shares.judged
+    for own in codes.T:
+        # What only judged photos show would be unknown to the classifier: they are not judged.
+        left = np.delete(own, judged)
+        judged = judged[np.isin(own[judged], left)]
+    return Shares(shares.gallery, judged)
 
 
 def fit_strength(
@@ -70,7 +70,8 @@ def fit_strength(
         warn_of_too_few()
         return 1.0, {}
     frontier = fit_frontier(engine, images, latents, people, kept, shares, order, basis, seed)
-    given = spend(frontier, budget, len(np.unique(people.codes[shares.judged])))
+    judged = len(np.unique(people.codes[shares.judged]))
+    given = spend(frontier, budget, judged)
     return 1 - given / len(order), frontier
 
 
@@ -105,8 +106,9 @@ def fit_frontier(
     -------
     dict of str to ndarray of shape (n_steps,)
         As :func:`edials.budget.measure`, and ``strength``, ``leakage_low`` and ``leakage_high``
-        (95 %), ``floor``, ``ssim`` with the originals, and ``utility`` (balanced accuracy of the
-        kept attributes in the attribute classifier's eyes; NaN without).
+        (95 %, the latter also for attackers with any number of photos), ``floor``, ``ssim`` with
+        the originals, and ``utility`` (balanced accuracy of the kept attributes in the attribute
+        classifier's eyes; NaN without).
     """
     rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
     trial = turn_latents(
@@ -136,7 +138,8 @@ def fit_frontier(
     reach = norm.ppf(0.975) * found["leakage_error"]
     found["strength"] = 1 - found["given_back"] / len(order)
     found["leakage_low"] = found["leakage_bits"] - reach
-    found["leakage_high"] = found["leakage_bits"] + reach
+    limit = found["limit_bits"] + norm.ppf(0.975) * found["limit_error"]
+    found["leakage_high"] = np.maximum(found["leakage_bits"] + reach, limit)
     found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
     shown = one_of_each_first(codes, seed, _SHOWN_ROWS)
     seen = [

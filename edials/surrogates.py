@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve
+from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 
 from ._targets import one_hot
@@ -175,9 +176,9 @@ def fit_prior(
     """Estimate the surrogates' distribution.
 
     The mean is a regression on the attributes, so that no cell needs people of its own; the
-    covariance is pooled over all rows. Every named person counts once. A crowd that nobody named
-    teaches what the attributes look like; how its pictures differ otherwise, in framing say, is
-    regressed out.
+    covariance is pooled over all rows and shrunk (Ledoit and Wolf 2004). Every named person counts
+    once. A crowd that nobody named teaches what the attributes look like; how its pictures differ
+    otherwise, in framing say, is regressed out.
 
     Parameters
     ----------
@@ -210,7 +211,8 @@ def fit_prior(
         centre=centre,
         mean=np.asarray(regression.intercept_),
         effects=regression.coef_.T[:-1],
-        covariance=scaled.T @ scaled,
+        # Shrunk: unshrunk, what is given back of a fitted photo would foretell what is replaced.
+        covariance=ledoit_wolf(scaled * np.sqrt(len(scaled)), assume_centered=True)[0],
     )
 
 

@@ -71,7 +71,8 @@ def test_what_tells_nothing_is_given_back_and_what_tells_is_not():
     assert frontier["in_cell_excess"][4] > 0.4
     assert frontier["album_excess"][4] > 0.6
     assert spend(frontier, 0.05, 90) == 2
-    assert spend(frontier, 9.0, 90) == 4
+    # Never all of them: that would be the plain reconstruction.
+    assert spend(frontier, 99.0, 90) == 3
 
 
 def test_who_is_always_misread_is_marked():
@@ -88,7 +89,7 @@ def test_who_is_always_misread_is_marked():
 def test_too_few_people_and_broken_attackers_give_nothing_back():
     few = measure(*_evidence(n_people=20, photos=(3, 2)), seed=0)
     with pytest.warns(CalibrationWarning, match="about [0-9]+ would be needed"):
-        assert spend(few, 0.01, 20) == 0
+        assert spend(few, 0.05, 20) == 0
     broken = measure(*_evidence(tells=(0.0, 0.0)), seed=0)
     with pytest.warns(CalibrationWarning, match="Calibration refused"):
         assert spend(broken, 5.0, 90) == 0
@@ -114,8 +115,9 @@ def test_strength_auto(faces, fitted):
     assert set(frontier) >= {"strength", "leakage_bits", "leakage_low", "ssim", "utility", "floor"}
     assert (np.diff(frontier["strength"]) < 0).all()
     assert frontier["ssim"][-1] > frontier["ssim"][0]
-    if frontier["works"][-1]:
-        assert model.strength_ == 0
+    assert 0 < model.strength_ <= 1
+    with pytest.raises(ValueError, match="was spent in fit"):
+        copy.copy(model).set_params(risk_budget=0.1).transform(images[:2])
     display = FrontierDisplay.from_estimator(model)
     assert display.ax_.get_ylabel() == "leakage beyond the attributes (bit)"
     with pytest.raises(NotFittedError, match="measured no frontier"):

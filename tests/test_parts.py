@@ -178,6 +178,17 @@ def test_structural_similarity_limits():
     assert structural_similarity(images, 1 - images).max() < 0
 
 
+def test_draws_do_not_repeat_what_is_replaced_of_fitted_photos():
+    """Of independent features those given back foretell nothing, in fitted photos as in new ones."""
+    generator = np.random.default_rng(0)
+    rows, nothing = generator.standard_normal((120, 256)), np.empty((120, 0), int)
+    mask = np.arange(256) < 208
+    draw = fit_prior(rows, nothing, [], np.arange(120)).given(mask)
+    expected = draw(rows, nothing, np.zeros_like(rows))[:, mask]
+    own = np.corrcoef(expected.ravel(), rows[:, mask].ravel())[0, 1]
+    assert abs(own) < 0.2
+
+
 def test_basis_gives_back_last_what_tells_people_apart():
     generator = np.random.default_rng(0)
     people = np.repeat(np.arange(60), 8)
