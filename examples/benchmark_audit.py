@@ -80,8 +80,8 @@ def row(name: str, report: AuditReport, seconds: float) -> dict[str, Any]:
         }
     )
     sound = [o for o in report.outcomes if o.valid]
-    static = {o.name: o.risk_without_attributes for o in sound if o.learns_from == "clear"}
-    parrot = {o.name: o.risk_without_attributes for o in sound if o.learns_from == "released"}
+    static = {o.name: o.risk_without_attributes for o in sound if o.kind in ("static", "unseen")}
+    parrot = {o.name: o.risk_without_attributes for o in sound if o.kind == "parrot"}
     released = {} if report.utility.empty else report.utility["released"].to_dict()
     return {
         "method": name,
