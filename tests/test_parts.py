@@ -179,7 +179,7 @@ def test_structural_similarity_limits():
 
 
 def test_draws_do_not_repeat_what_is_replaced_of_fitted_photos():
-    """Of independent features those given back foretell nothing, in fitted photos as in new ones."""
+    """Independent features foretell nothing of each other, in fitted photos as in new ones."""
     generator = np.random.default_rng(0)
     rows, nothing = generator.standard_normal((120, 256)), np.empty((120, 0), int)
     mask = np.arange(256) < 208
