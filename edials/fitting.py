@@ -29,7 +29,7 @@ from .recognizer import IdentityClassifier
 from .surrogates import SurrogatePrior, fit_prior
 
 _BACKGROUND_ROWS = 200
-_READ_ROWS, _EMPHASES = 256, (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+_READ_ROWS, _EMPHASES = 256, (1.0, 1.25, 1.5, 1.75, 2.0)
 _EXPLAINED_ROWS, _EXPLAINED_SAMPLES, _MATCHED_ROWS = 128, 16, 500
 
 
