@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from ._random import KeyedMixin, new_secret, stage_seeds
 from ._targets import encode_attributes
 from ._validation import ImageFormat, Labels, check_images, to_uint8
-from .attribute_reader import AttributeReader, records_of_people
-from .certification import CERTIFIED, STRENGTHENED, WITHHELD, Panel
+from .attribute_reader import records_of_people
+from .budget import spend, warn_of_too_few
+from .certification import CERTIFIED, STRENGTHENED, WITHHELD
 from .engine import AnonymizationResult, Engine, Outcome
-from .exceptions import IdentityLeakWarning, InvalidLabelsError, WithheldImageError
+from .exceptions import IdentityLeakWarning, WithheldImageError
 from .fitting import (
     Parts,
     check_parameters,
     check_people,
+    engine_of,
     fit_parts,
     fit_surrogates,
     importance_of_features,
     match_rate,
 )
-from .frontier import fit_strength, shares_of
+from .frontier import fit_frontier, shares_of
 from .kept import check_kept, in_order_of, varied
-from .perturbation import choose
-from .scoring import utility_less_excess
+from .scoring import must_be_scorable, utility_less_excess
 
 if TYPE_CHECKING:
     import shap
 
-# The door lets two pictures match as often as two different people do by chance.
-_DOOR_FMR = 0.01
 # Evasion leaves few images active in its late steps: many batches at once keep batches full.
 _EVADE_BATCHES = 8
 
@@ -202,10 +199,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         people = check_people(identity, len(images))
         kept = varied(encode_attributes(y if attributes is None else attributes, len(images)))
         check_kept(people, kept)
-        seeds = stage_seeds(
-            self.random_state,
-            *("autoencoder", "identity", "attributes", "background", "explain", "calibrate"),
-        )
+        stages = ("autoencoder", "identity", "attributes", "background", "explain", "calibrate")
+        seeds = stage_seeds(self.random_state, *stages)
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
         calibrates = self.strength == "auto" and self.perturbation == "surrogate"
@@ -233,13 +228,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self._records = [] if kept is None else records_of_people(kept, people, classes)
         latents = self.autoencoder_.encode(images)
         surrogates = fit_surrogates(
-            self.autoencoder_,
-            self.attribute_classifier_,
-            latents,
-            people.codes,
-            kept,
-            self.basis,
-            seeds["background"],
+            parts, latents, people.codes, kept, self.basis, seeds["background"]
         )
         self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
         self._background, self._background_codes = surrogates[4:]
@@ -250,16 +239,27 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self.order_ = np.arange(len(self.importance_))
         if self.basis == "raw":
             self.order_ = np.argsort(-self.importance_, kind="stable")
-        self.true_match_rate_ = match_rate(engine.panel, images, people.codes, seeds["explain"])
+        self.true_match_rate_ = match_rate(
+            engine.panel, images[fitted_on], people.codes[fitted_on], seeds["explain"]
+        )
         if shares is not None:
-            self.strength_, frontier = fit_strength(
-                *(engine, images, latents, people, kept, shares, self.order_, self.basis),
-                budget=self.risk_budget,
-                seed=seeds["calibrate"],
-            )
-            self._spent = self.risk_budget
-            if frontier:
-                self.frontier_ = frontier
+            self._spent, given_back = self.risk_budget, 0
+            if len(shares.judged):
+                self.frontier_ = fit_frontier(
+                    engine,
+                    images,
+                    latents,
+                    people,
+                    kept,
+                    shares,
+                    self.order_,
+                    self.basis,
+                    seeds["calibrate"],
+                )
+                given_back = spend(self.frontier_, self.risk_budget)
+            else:
+                warn_of_too_few()
+            self.strength_ = 1 - given_back / len(self.order_)
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(self.random_state)
         return self
@@ -319,51 +319,16 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         engine.warn_of_known_ways(self.true_match_rate_)
         size = self.batch_size * (_EVADE_BATCHES if self.perturbation == "evade" else 1)
         chunks = (images[start : start + size] for start in range(0, len(images), size))
-        outcomes = self._each(engine, chunks, scored)
+        # n_jobs=None follows joblib.parallel_config, and is one process without it.
+        outcomes = Parallel(n_jobs=self.n_jobs)(
+            delayed(engine.run)(to_uint8(chunk), scored) for chunk in chunks
+        )
         return Outcome(
             *(np.concatenate(part) for part in zip(*outcomes, strict=True))
         ), image_format
 
-    def _each(self, engine: Engine, chunks: Iterator[NDArray], scored: bool) -> list[Outcome]:
-        # n_jobs=None follows joblib.parallel_config, and is one process without it.
-        return Parallel(n_jobs=self.n_jobs)(
-            delayed(engine.run)(to_uint8(chunk), scored) for chunk in chunks
-        )
-
     def _engine(self, mask: bool = True) -> Engine:
-        """The fitted parts together; ``mask=False`` while nothing is chosen yet."""
-        panel = Panel(self.identity_classifier_, _DOOR_FMR)
-        return Engine(
-            autoencoder=self.autoencoder_,
-            reader=AttributeReader(self.attribute_classifier_, panel, self._records),
-            panel=panel,
-            basis=self.basis_,
-            prior=self.prior_,
-            centre=self._centre,
-            spread=self._spread,
-            background=self._background,
-            background_codes=self._background_codes,
-            mask=self._mask() if mask else np.zeros(0, dtype=bool),
-            secret=self._secret if mask else b"",
-            perturbation=self.perturbation,
-            explainer=self.explainer,
-        )
-
-    def _mask(self) -> NDArray[np.bool_]:
-        if self.perturbation == "evade":
-            return choose(self.order_, 1.0)
-        if self.strength != "auto":
-            return choose(self.order_, self.strength)  # type: ignore[arg-type]
-        if not hasattr(self, "strength_"):
-            raise NotFittedError(
-                f"strength='auto' is measured in fit, and this {type(self).__name__} was fitted "
-                f"without; fit it again, or set a number."
-            )
-        if self.risk_budget != self._spent:
-            raise ValueError(
-                f"risk_budget={self.risk_budget}, but {self._spent} was spent in fit; fit again."
-            )
-        return choose(self.order_, self.strength_)
+        return engine_of(self, mask)
 
     # --- explain and score -------------------------------------------------------------------
 
@@ -410,13 +375,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
         """
         check_is_fitted(self, "prior_")
-        if self.attribute_classifier_ is None:
-            raise InvalidLabelsError("score needs a kept attribute; fit with y or attributes.")
-        if identity is None:
-            raise InvalidLabelsError(
-                "score needs identity=, who is on each image, to measure risk. In cross-validation "
-                "switch metadata routing on: sklearn.set_config(enable_metadata_routing=True)."
-            )
+        must_be_scorable(self.attribute_classifier_, identity)
         images, _ = check_images(X, image_shape=self.image_shape_)
         return utility_less_excess(
             self.transform(X),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, sem
 from sklearn.covariance import ledoit_wolf
 from sklearn.naive_bayes import GaussianNB
 
@@ -59,8 +59,8 @@ class Shares(NamedTuple):
     gallery : ndarray of int
         Photos that attackers learn from and the trial basis does not see.
     judged : ndarray of int
-        Photos that attackers are asked about; no part of the anonymizer was fitted on them, unless
-        it came frozen.
+        Photos that attackers are asked about; no network is fitted on them, unless it came frozen.
+        The final basis and the draws are, afterwards.
     """
 
     gallery: NDArray[np.int64]
@@ -107,14 +107,11 @@ class Evidence(NamedTuple):
     ----------
     features : ndarray of shape (n, n_features)
         In the order of replacement: the last ones are given back first.
-    read : ndarray of shape (n,)
-        The cell that was read, as a code.
     people : ndarray of shape (n,)
         Codes 0, 1, ... of those who are shared out.
     """
 
     features: NDArray[np.float32]
-    read: NDArray[np.int64]
     people: NDArray[np.int64]
 
 
@@ -126,6 +123,7 @@ def steps_of(n_features: int) -> list[int]:
 def measure(
     gallery: Evidence,
     judged: Evidence,
+    read: NDArray[np.int64],
     cells: NDArray[np.int64],
     seed: int,
     counts: list[int] | None = None,
@@ -135,6 +133,8 @@ def measure(
     Parameters
     ----------
     gallery, judged : Evidence
+    read : ndarray of shape (n_judged,)
+        The cell that was read off every judged photo, as a code 0, 1, ...
     cells : ndarray of shape (n_people,)
         Cell of every person.
     seed : int
@@ -147,7 +147,8 @@ def measure(
     dict of str to ndarray
         By number of features: ``given_back``, ``leakage_bits``, ``leakage_error`` (standard error
         over people), ``limit_bits`` and ``limit_error`` (see :func:`limit_of`), ``in_cell_excess``,
-        ``album_excess``, ``works`` (whether people are told apart at all).
+        ``album_excess``, ``works`` (whether people are told apart at all), ``people`` (how many
+        share their cell: means are over them, and NaN without two).
     """
     turn = np.zeros(len(judged.people), dtype=np.int64)
     generator = np.random.default_rng(seed)
@@ -156,7 +157,7 @@ def measure(
         turn[own] = np.arange(len(own)) % 2
     exchanged = exchange_people(cells, seed=seed)
     counts = steps_of(gallery.features.shape[1]) if counts is None else counts
-    rows = [_leak(gallery, judged, cells, turn, count, exchanged) for count in counts]
+    rows = [_leak(gallery, judged, read, cells, turn, count, exchanged) for count in counts]
     names = ("given_back", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     found = dict(zip((*names, "works"), columns, strict=True))
@@ -165,7 +166,13 @@ def measure(
     unseen = np.concatenate([gallery.features, judged.features])
     people = np.concatenate([gallery.people, judged.people])
     limits = np.array([limit_of(unseen[:, unseen.shape[1] - k :], people, cells) for k in counts])
-    return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1]}
+    told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
+    return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1], "people": told}
+
+
+def _sharing(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Who, of the people with photos, shares a cell: of others nothing can be told beyond it."""
+    return np.bincount(cells)[cells[np.unique(people)]] > 1
 
 
 def limit_of(
@@ -200,7 +207,8 @@ def limit_of(
     features = features.astype(np.float64)
     own = features - table_of_people(features, people, len(cells))[people]
     # At one scale, or the shrinking below would drown the quiet ones.
-    features = features / np.maximum(own.std(axis=0), 1e-12)
+    spread = own.std(axis=0)
+    features = features / np.where(spread > 0, spread, 1)
     means = table_of_people(features, people, len(cells))
     deviations = features - means[people]
     freedom = len(people) / (len(people) - len(cells))
@@ -214,15 +222,13 @@ def limit_of(
             # The mean of n photos scatters by 1 / n of their spread; the cell's mean is one of m.
             chance = (1 / counts[members]).mean() * features.shape[1]
             told.extend((apart**2).sum(axis=1) * len(members) / (len(members) - 1) - chance)
-    bits = np.array(told) / (2 * np.log(2))
-    if len(bits) < 2:
-        return float("nan"), float("nan")
-    return float(bits.mean()), float(bits.std(ddof=1) / np.sqrt(len(bits)))
+    return _mean_and_error(np.array(told) / (2 * np.log(2)))
 
 
 def _leak(
     gallery: Evidence,
     judged: Evidence,
+    read: NDArray[np.int64],
     cells: NDArray[np.int64],
     turn: NDArray[np.int64],
     count: int,
@@ -244,24 +250,30 @@ def _leak(
             calibrate(s[known], judged.people[known], cells, doubt=-np.inf) for s in found
         ]
         best = _best(found, calibrations, judged.people, cells, known)
-        total = _from_readings(judged.read, judged.people, cells, known)[judged.read[asked]]
+        total = _from_readings(read, judged.people, cells, known)[read[asked]]
         ours = 0.0 if best is None else calibrations[best](found[best][asked])
         of_features[asked] = ours
         totals[asked] = total + ours
     people = judged.people
     log_q = log_in_cell(totals, people, cells)
-    # Nothing can be told about people alone in their cell beyond it, and they must not dilute.
-    shared = np.bincount(cells)[cells[np.unique(people)]] > 1
-    bits = by_person(in_cell_bits(log_q, people, cells), people)[shared]
-    chance = by_person(1 / np.bincount(cells)[cells[people]], people)[shared]
-    excess = by_person(within_rank(log_q, people, 1), people)[shared] - chance
+    bits = by_person(in_cell_bits(log_q, people, cells), people)
+    chance = by_person(1 / np.bincount(cells)[cells[people]], people)
+    excess = by_person(within_rank(log_q, people, 1), people) - chance
     table = table_of_people(totals, people, n_people)
     pooled = table * np.bincount(people, minlength=n_people)[:, None]
     album = successes(log_in_cell(pooled, np.arange(n_people), cells))
     works = permutation_p_value(table_of_people(of_features, people, n_people), exchanged) <= _WORKS
-    error = bits.std(ddof=1) / np.sqrt(len(bits))
     above = float(np.diagonal(album).mean()) - null_of_mean(album, exchanged)[0]
-    return count, float(bits.mean()), float(error), float(excess.mean()), above, works
+    shared = _sharing(people, cells)
+    mean, error = _mean_and_error(bits[shared])
+    return count, mean, error, _mean_and_error(excess[shared])[0], above, works
+
+
+def _mean_and_error(values: NDArray) -> tuple[float, float]:
+    """Mean over people and its standard error; NaN below two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    return float(values.mean()), float(sem(values))
 
 
 def _scores(seen: NDArray, people: NDArray[np.int64], asked: NDArray) -> list[NDArray[np.float64]]:
@@ -315,14 +327,15 @@ def _from_readings(
 def warn_of_too_few() -> None:
     """Say why nothing was measured."""
     warnings.warn(
-        f"strength='auto' needs {_FEWEST_PEOPLE} people or more with {_FEWEST_PHOTOS} photos each "
-        f"that have identity and all kept attributes; there are fewer, and strength=1 is used.",
+        f"strength='auto' needs {_FEWEST_PEOPLE} people or more who share their kept attributes "
+        f"with others and have {_FEWEST_PHOTOS} photos each with identity and all of these; there "
+        f"are fewer, and strength=1 is used.",
         CalibrationWarning,
-        stacklevel=4,
+        stacklevel=3,
     )
 
 
-def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
+def spend(frontier: dict[str, NDArray], budget: float) -> int:
     """How many features stay within the budget: the number to give back.
 
     Parameters
@@ -332,8 +345,6 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
     budget : float
         Bits, mean over the people who share their cell: what is measured must not exceed it, nor
         its upper end (one-sided, 95 %) twice as much.
-    n_people : int
-        Who were judged.
 
     Returns
     -------
@@ -341,13 +352,17 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
         0 where nothing can be given back, or too few people are there to show that it can.
     """
     bits, error = frontier["leakage_bits"], frontier["leakage_error"]
+    n_people = int(frontier["people"][0])
+    if n_people < _FEWEST_PEOPLE:
+        warn_of_too_few()
+        return 0
     if not frontier["works"][-1] or bits[-1] < _PROOF:
         warnings.warn(
             "Calibration refused: its attackers do not tell people apart even by all features, so "
             "they prove nothing. strength=1 is used; train the autoencoder longer, or on more "
             "photos.",
             CalibrationWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
         return 0
     width = norm.ppf(_CONFIDENCE) * error
@@ -358,7 +373,7 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
             f"and again, which marks them. Keep fewer attributes, or coarser ones, or train their "
             f"classifier on more people.",
             IdentityLeakWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
         return 0
     # The attackers learned from few photos; what there is for others counts as well.
@@ -378,6 +393,6 @@ def spend(frontier: dict[str, NDArray], budget: float, n_people: int) -> int:
             f"{budget} bit: about {max(n_people + 1, round(needed))} would be needed. strength=1 "
             f"is used.",
             CalibrationWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return given

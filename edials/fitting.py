@@ -13,10 +13,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from ._targets import AttributeTargets
 from ._validation import Labels, check_batch_size, encode_labels, to_uint8
+from .attribute_reader import AttributeReader
 from .attributes import AttributeClassifier
 from .attribution import check_explainer, mean_absolute
 from .autoencoder import AdversarialAutoencoder
@@ -28,6 +30,8 @@ from .perturbation import choose
 from .recognizer import IdentityClassifier
 from .surrogates import SurrogatePrior, fit_prior
 
+# The door lets two pictures match as often as two different people do by chance.
+_DOOR_FMR = 0.01
 _BACKGROUND_ROWS = 200
 _READ_ROWS, _EMPHASES = 256, (1.0, 1.25, 1.5, 1.75, 2.0)
 _EXPLAINED_ROWS, _EXPLAINED_SAMPLES, _MATCHED_ROWS = 128, 16, 500
@@ -175,8 +179,7 @@ class Surrogates(NamedTuple):
 
 
 def fit_surrogates(
-    autoencoder: Any,
-    classifier: Any,
+    parts: Parts,
     latents: NDArray[np.float32],
     people: NDArray[np.int64],
     kept: AttributeTargets | None,
@@ -187,8 +190,7 @@ def fit_surrogates(
 
     Parameters
     ----------
-    autoencoder : fitted estimator
-    classifier : fitted AttributeClassifier or None
+    parts : Parts
     latents : ndarray of shape (n_samples, n_features)
     people : ndarray of shape (n_samples,)
         Person codes; -1 where unknown.
@@ -197,7 +199,7 @@ def fit_surrogates(
     seed : int
         Of the background's draws, and of those that the attributes are looked for in.
     """
-    rotation = turn_latents(autoencoder, latents, people, kept, basis)
+    rotation = turn_latents(parts.autoencoder, latents, people, kept, basis)
     coordinates = rotation.rotate(torch.from_numpy(latents)).numpy()
     codes = np.empty((len(latents), 0), np.int64) if kept is None else kept.codes
     prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people)
@@ -205,8 +207,9 @@ def fit_surrogates(
     complete = np.flatnonzero(np.all(codes >= 0, axis=1))
     if kept is not None:
         known = np.where(np.all(codes >= 0, axis=1), people, -1)
-        rows = one_of_each_first(known, seed, _READ_ROWS) if (known >= 0).any() else complete
-        prior = _emphasized(prior, rotation, autoencoder, classifier, latents, kept, rows, seed)
+        rows = one_of_each_first(known, seed, _READ_ROWS)
+        rows = rows if len(rows) else complete[:_READ_ROWS]
+        prior = _emphasized(prior, rotation, parts, latents, kept, rows, seed)
     background_codes = codes[generator.choice(complete, _BACKGROUND_ROWS)]
     noise = generator.standard_normal((_BACKGROUND_ROWS, coordinates.shape[1]))
     everything = np.ones(coordinates.shape[1], dtype=bool)
@@ -218,17 +221,15 @@ def fit_surrogates(
 def _emphasized(
     prior: SurrogatePrior,
     rotation: IdentityBasis,
-    autoencoder: Any,
-    classifier: Any,
+    parts: Parts,
     latents: NDArray[np.float32],
     kept: AttributeTargets,
     rows: NDArray[np.int64],
     seed: int,
 ) -> SurrogatePrior:
-    """The least emphasis at which draws show their attributes as well as reconstructions do."""
-    rows = rows[:_READ_ROWS]
-    codes, table = kept.codes[rows], kept.table().iloc[rows]
-    labels = as_labels(table)
+    """The least emphasis at which draws show attributes as well as reconstructions do, if any."""
+    classifier, autoencoder = parts.attribute_classifier, parts.autoencoder
+    codes, labels = kept.codes[rows], as_labels(kept.table().iloc[rows])
     wanted = classifier.score(autoencoder.decode(latents[rows]), labels)
     noise = np.random.default_rng(seed).standard_normal((len(rows), latents.shape[1]))
     everything = np.ones(latents.shape[1], dtype=bool)
@@ -259,6 +260,46 @@ def turn_latents(
     indicators = None if kept is None else kept.one_hot()
     metric = picture_metric(autoencoder.decode, latents)
     return fit_identity_basis(latents, people, indicators, metric)
+
+
+# --- all of it together ---------------------------------------------------------------------------
+
+
+def engine_of(model: Any, mask: bool = True) -> Engine:
+    """A fitted anonymizer's parts together; ``mask=False`` while nothing is chosen yet."""
+    panel = Panel(model.identity_classifier_, _DOOR_FMR)
+    return Engine(
+        autoencoder=model.autoencoder_,
+        reader=AttributeReader(model.attribute_classifier_, panel, model._records),
+        panel=panel,
+        basis=model.basis_,
+        prior=model.prior_,
+        centre=model._centre,
+        spread=model._spread,
+        background=model._background,
+        background_codes=model._background_codes,
+        mask=_chosen(model) if mask else np.zeros(0, dtype=bool),
+        secret=model._secret if mask else b"",
+        perturbation=model.perturbation,
+        explainer=model.explainer,
+    )
+
+
+def _chosen(model: Any) -> NDArray[np.bool_]:
+    if model.perturbation == "evade":
+        return choose(model.order_, 1.0)
+    if model.strength != "auto":
+        return choose(model.order_, model.strength)
+    if not hasattr(model, "strength_"):
+        raise NotFittedError(
+            f"strength='auto' is measured in fit, and this {type(model).__name__} was fitted "
+            f"without; fit it again, or set a number."
+        )
+    if model.risk_budget != model._spent:
+        raise ValueError(
+            f"risk_budget={model.risk_budget}, but {model._spent} was spent in fit; fit again."
+        )
+    return choose(model.order_, model.strength_)
 
 
 # --- which photos a fit looks at -----------------------------------------------------------------

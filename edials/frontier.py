@@ -16,7 +16,7 @@ from scipy.stats import norm
 from ._targets import AttributeTargets
 from ._validation import Labels, to_tensor, to_uint8
 from .audit.risk import attribute_floor, cells_of_people
-from .budget import Evidence, Shares, measure, share_out, spend, warn_of_too_few
+from .budget import Evidence, Shares, measure, share_out
 from .engine import Engine
 from .fitting import as_labels, one_of_each_first, turn_latents
 from .losses import structural_similarity
@@ -26,7 +26,7 @@ _SHOWN_ROWS = 128
 
 
 def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Shares:
-    """Photos to calibrate on; nobody's last photo of an attribute's class is among the judged."""
+    """Photos to calibrate on; the last photos of an attribute's class are not among the judged."""
     codes = np.empty((len(people.codes), 0), np.int64) if kept is None else kept.codes
     shares = share_out(people.codes, np.all(codes >= 0, axis=1), seed)
     judged = shares.judged
@@ -34,45 +34,8 @@ def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Share
         # What only judged photos show would be unknown to the classifier: they are not judged.
         left = np.delete(own, judged)
         judged = judged[np.isin(own[judged], left)]
-    return Shares(shares.gallery, judged)
-
-
-def fit_strength(
-    engine: Engine,
-    images: NDArray,
-    latents: NDArray[np.float32],
-    people: Labels,
-    kept: AttributeTargets | None,
-    shares: Shares,
-    order: NDArray[np.int64],
-    basis: str,
-    *,
-    budget: float,
-    seed: int,
-) -> tuple[float, dict[str, NDArray]]:
-    """Spend the budget: the strength, and what was measured to choose it.
-
-    Parameters
-    ----------
-    engine, images, latents, people, kept, shares, order, basis, seed
-        As for :func:`fit_frontier`.
-    budget : float
-        Bits.
-
-    Returns
-    -------
-    strength : float
-        1 where nothing could be measured.
-    frontier : dict of str to ndarray
-        Empty then.
-    """
-    if not len(shares.judged):
-        warn_of_too_few()
-        return 1.0, {}
-    frontier = fit_frontier(engine, images, latents, people, kept, shares, order, basis, seed)
-    judged = len(np.unique(people.codes[shares.judged]))
-    given = spend(frontier, budget, judged)
-    return 1 - given / len(order), frontier
+    asked_about = np.isin(people.codes[shares.gallery], people.codes[judged])
+    return Shares(shares.gallery[asked_about], judged)
 
 
 def fit_frontier(
@@ -125,16 +88,11 @@ def fit_frontier(
     first = np.unique(codes, return_index=True)[1]
     cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
 
-    def evidence(rows: NDArray[np.int64], read: NDArray[np.int64]) -> Evidence:
+    def evidence(rows: NDArray[np.int64]) -> Evidence:
         features = trial.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
-        return Evidence(features, read, np.searchsorted(names, people.codes[rows]))
+        return Evidence(features, np.searchsorted(names, people.codes[rows]))
 
-    found = measure(
-        evidence(shares.gallery, np.zeros(len(shares.gallery), np.int64)),
-        evidence(shares.judged, read),
-        cells,
-        seed,
-    )
+    found = measure(evidence(shares.gallery), evidence(shares.judged), read, cells, seed)
     reach = norm.ppf(0.975) * found["leakage_error"]
     found["strength"] = 1 - found["given_back"] / len(order)
     found["leakage_low"] = found["leakage_bits"] - reach

@@ -13,7 +13,19 @@ from ._targets import encode_attributes
 from ._validation import encode_labels
 from .audit.attackers import LatentAttacker
 from .audit.risk import cells_of_people, cross_validated_excess
+from .exceptions import InvalidLabelsError
 from .kept import name_of
+
+
+def must_be_scorable(attribute_classifier: Any, identity: Any) -> None:
+    """Refuse to score without a kept attribute, or without knowing who is on the images."""
+    if attribute_classifier is None:
+        raise InvalidLabelsError("score needs a kept attribute; fit with y or attributes.")
+    if identity is None:
+        raise InvalidLabelsError(
+            "score needs identity=, who is on each image, to measure risk. In cross-validation "
+            "switch metadata routing on: sklearn.set_config(enable_metadata_routing=True)."
+        )
 
 
 def utility_less_excess(

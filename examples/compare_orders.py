@@ -108,11 +108,11 @@ def main() -> None:
                 kept = directions[:, :count].astype(np.float64)
                 row: dict[str, Any] = {"order": name, "given_back": count}
                 row["ssim"] = similarity(kept)
-                judged = Evidence((asked - mean) @ kept, cells[of_asked], of_asked)
+                judged = Evidence((asked - mean) @ kept, of_asked)
                 for which, photos in halves.items():
                     known = (latents[photos] - mean) @ kept
-                    gallery = Evidence(known, cells[people[photos]], people[photos])
-                    told = measure(gallery, judged, cells, 0, counts=[count])
+                    gallery = Evidence(known, people[photos])
+                    told = measure(gallery, judged, cells[of_asked], cells, 0, counts=[count])
                     row[which] = float(told["leakage_bits"][0])
                     row[f"{which}, error"] = float(told["leakage_error"][0])
                 found.append(row)

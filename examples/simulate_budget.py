@@ -50,21 +50,24 @@ def town_of(seed: int, components: PCA, budget: float) -> dict[str, Any]:
 
     def evidence(found: IdentityBasis, rows: np.ndarray, last: int | None = None) -> Evidence:
         features = ((latents[rows] - found.mean) @ found.forward)[:, -last if last else 0 :]
-        return Evidence(features, cells[people[rows]], people[rows])
+        return Evidence(features, people[rows])
 
     shares = share_out(people[fitted], np.ones(len(fitted), dtype=bool), seed)
     gallery, judged = (fitted[rows] for rows in shares)
     trial = basis(np.setdiff1d(fitted, np.concatenate([gallery, judged])))
-    frontier = measure(evidence(trial, gallery), evidence(trial, judged), cells, seed)
+    read = cells[people[judged]]
+    frontier = measure(evidence(trial, gallery), evidence(trial, judged), read, cells, seed)
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always", CalibrationWarning)
-        given = spend(frontier, budget, PEOPLE)
+        given = spend(frontier, budget)
     true = 0.0
     if given:
         final = basis(fitted)
         known = np.flatnonzero((turn >= FITTED) & (turn < FITTED + MORE // 2))
         asked = np.flatnonzero(turn >= FITTED + MORE // 2)
-        found = measure(evidence(final, known, given), evidence(final, asked, given), cells, seed)
+        read = cells[people[asked]]
+        learned, shown = (evidence(final, rows, given) for rows in (known, asked))
+        found = measure(learned, shown, read, cells, seed, counts=[given])
         true = float(found["leakage_bits"][-1])
     place = int(np.flatnonzero(frontier["given_back"] == given)[0])
     measured = float(frontier["leakage_bits"][place])

@@ -10,12 +10,17 @@ from conftest import make_anonymizer
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
+from edials import load, save
 from edials._targets import encode_attributes
 from edials._validation import encode_labels
 from edials.attribute_reader import AttributeReader, records_of_people
 from edials.audit import FrontierDisplay
 from edials.budget import Evidence, measure, share_out, spend
 from edials.exceptions import CalibrationWarning, IdentityLeakWarning
+from edials.frontier import shares_of
+
+# Half of the people here are the others by another name, so nobody is recognised well.
+FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
 
 
 def test_records_help_to_read_the_people_of_the_fit():
@@ -32,8 +37,36 @@ def test_records_help_to_read_the_people_of_the_fit():
     sees_bob_then_cy = SimpleNamespace(logits=lambda images: np.array([[9.0, 0, 0], [0, 9.0, 0]]))
     reader = AttributeReader(unsure, sees_bob_then_cy, records)
     np.testing.assert_array_equal(reader.codes(np.zeros((2, 1))), [[1, 0], [0, 1]])
+    silent = SimpleNamespace(logits=lambda images: np.array([[np.nan, 1.0, 2.0]] * 2))
+    # Nothing is heard of the recogniser, so what is seen decides.
+    np.testing.assert_array_equal(
+        AttributeReader(unsure, silent, records).codes([0, 0]), [[0, 0], [0, 1]]
+    )
     nothing = AttributeReader(None, sees_bob_then_cy, [])
     assert nothing.codes(np.zeros((2, 1))).shape == (2, 0)
+
+
+def test_what_is_rare_on_photos_is_not_on_record():
+    people = encode_labels(np.repeat(np.arange(50), 10), name="identity", n_samples=500)
+    glasses = np.where(np.random.default_rng(0).random(500) < 0.04, "yes", "no")
+    kept = encode_attributes(pd.DataFrame({"glasses": glasses}), 500)
+    np.testing.assert_array_equal(records_of_people(kept, people, np.arange(50))[0], 0.5)
+
+
+def test_nobody_is_half_shared_out():
+    """The last photos of a class stay with the networks, and who then has none is left out."""
+    people = encode_labels(np.repeat(np.arange(30), 8), name="identity", n_samples=240)
+    hat = np.full(240, "none", dtype=object)
+    first = shares_of(
+        people, encode_attributes(pd.DataFrame({"hat": hat, "y": ["a", "b"] * 120}), 240), 0
+    )
+    own = first.judged[people.codes[first.judged] == 3]
+    hat[own] = "red"
+    shares = shares_of(people, encode_attributes(pd.DataFrame({"hat": hat}), 240), 0)
+    assert not set(own) & set(shares.judged)
+    assert (
+        set(people.codes[shares.gallery]) == set(people.codes[shares.judged]) == {*range(30)} - {3}
+    )
 
 
 def test_shares_do_not_overlap_and_need_enough_people():
@@ -58,8 +91,8 @@ def _evidence(n_people=90, cell=6, photos=(12, 8), tells=(4.0, 1.5, 0.0, 0.0), s
     for count in photos:
         people = np.repeat(np.arange(n_people), count)
         features = centres[people] + generator.standard_normal((len(people), len(tells)))
-        found.append(Evidence(features.astype(np.float32), cells[people], people))
-    return (*found, cells)
+        found.append(Evidence(features.astype(np.float32), people))
+    return (*found, cells[people], cells)
 
 
 def test_what_tells_nothing_is_given_back_and_what_tells_is_not():
@@ -70,32 +103,72 @@ def test_what_tells_nothing_is_given_back_and_what_tells_is_not():
     assert frontier["leakage_bits"][4] > 0.8
     assert frontier["in_cell_excess"][4] > 0.4
     assert frontier["album_excess"][4] > 0.6
-    assert spend(frontier, 0.05, 90) == 2
+    assert spend(frontier, 0.05) == 2
     # Never all of them: that would be the plain reconstruction.
-    assert spend(frontier, 99.0, 90) == 3
+    assert spend(frontier, 99.0) == 3
 
 
 def test_who_is_always_misread_is_marked():
-    gallery, judged, cells = _evidence(tells=(4.0, 0.0))
-    read = judged.read.copy()
-    read[judged.people % 6 == 0] = 99
-    _, read = np.unique(read, return_inverse=True)
-    marked = measure(gallery, judged._replace(read=read), cells, seed=0)
+    gallery, judged, read, cells = _evidence(tells=(4.0, 0.0))
+    read[judged.people % 6 == 0] = cells.max() + 1
+    marked = measure(gallery, judged, read, cells, seed=0)
     assert marked["leakage_bits"][0] > 0.3
     with pytest.warns(IdentityLeakWarning, match="misread again and again"):
-        assert spend(marked, 0.05, 90) == 0
+        assert spend(marked, 0.05) == 0
+
+
+def test_misreadings_by_chance_hide_no_leak():
+    gallery, judged, read, cells = _evidence(tells=(4.0, 1.5))
+    rightly = measure(gallery, judged, read, cells, seed=0)["leakage_bits"]
+    generator = np.random.default_rng(0)
+    wrong = generator.random(len(read)) < 0.3
+    read[wrong] = generator.integers(cells.max() + 1, size=wrong.sum())
+    misread = measure(gallery, judged, read, cells, seed=0)["leakage_bits"]
+    np.testing.assert_allclose(misread, rightly, atol=0.1)
+
+
+def test_more_photos_than_calibration_has_are_allowed_for():
+    """Two photos to learn from show little of what eight small differences tell together."""
+    starved = measure(*_evidence(n_people=300, photos=(2, 2), tells=(0.3,) * 8), seed=0)
+    rich = measure(*_evidence(n_people=300, photos=(40, 8), tells=(0.3,) * 8), seed=0)
+    assert rich["leakage_bits"][-1] > 0.2 > 0.1 > starved["leakage_bits"][-1]
+    assert starved["limit_bits"][-1] > rich["leakage_bits"][-1]
+
+
+def test_people_alone_in_their_cell_do_not_dilute():
+    gallery, judged, read, cells = _evidence(n_people=60, tells=(1.0,))
+    told = measure(gallery, judged, read, cells, seed=0)
+    # As many again, each with a cell to themselves.
+    alone = [Evidence(e.features, e.people + 60) for e in (gallery, judged)]
+    both = [
+        Evidence(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+        for one, other in zip((gallery, judged), alone, strict=True)
+    ]
+    own = np.arange(60) + cells.max() + 1
+    mixed = measure(
+        *both,
+        np.concatenate([read, own[judged.people]]),
+        np.concatenate([cells, own]),
+        seed=0,
+    )
+    assert mixed["people"][0] == 60
+    np.testing.assert_allclose(mixed["leakage_bits"], told["leakage_bits"], atol=0.1)
+    nobody = measure(gallery, judged, judged.people, np.arange(60), seed=0)
+    with pytest.warns(CalibrationWarning, match="share their kept attributes"):
+        assert spend(nobody, 0.05) == 0
 
 
 def test_too_few_people_and_broken_attackers_give_nothing_back():
     few = measure(*_evidence(n_people=20, photos=(3, 2)), seed=0)
     with pytest.warns(CalibrationWarning, match="about [0-9]+ would be needed"):
-        assert spend(few, 0.05, 20) == 0
+        assert spend(few, 0.05) == 0
     broken = measure(*_evidence(tells=(0.0, 0.0)), seed=0)
     with pytest.warns(CalibrationWarning, match="Calibration refused"):
-        assert spend(broken, 5.0, 90) == 0
+        assert spend(broken, 5.0) == 0
 
 
-def test_strength_auto(faces, fitted):
+@FEW
+def test_strength_auto(faces, fitted, tmp_path):
     model = make_anonymizer(strength="auto").set_params(
         autoencoder=FrozenEstimator(fitted.autoencoder_),
         identity_classifier=FrozenEstimator(fitted.identity_classifier_),
@@ -115,7 +188,9 @@ def test_strength_auto(faces, fitted):
     assert set(frontier) >= {"strength", "leakage_bits", "leakage_low", "ssim", "utility", "floor"}
     assert (np.diff(frontier["strength"]) < 0).all()
     assert frontier["ssim"][-1] > frontier["ssim"][0]
-    assert 0 < model.strength_ <= 1
+    assert model.strength_ == 1 - frontier["given_back"][-2] / 48
+    again = load(save(model, tmp_path / "model.edials"))
+    np.testing.assert_array_equal(again.transform(images[:4]), model.transform(images[:4]))
     with pytest.raises(ValueError, match="was spent in fit"):
         copy.copy(model).set_params(risk_budget=0.1).transform(images[:2])
     display = FrontierDisplay.from_estimator(model)
