@@ -246,9 +246,7 @@ def _leak(
     for half in (0, 1):
         known, asked = turn == half, turn != half
         # Doubt would hide a small leak behind an error of zero.
-        calibrations = [
-            calibrate(s[known], judged.people[known], cells, doubt=-np.inf) for s in found
-        ]
+        calibrations = [calibrate(s[known], judged.people[known], cells, doubt=None) for s in found]
         best = _best(found, calibrations, judged.people, cells, known)
         total = _from_readings(read, judged.people, cells, known)[read[asked]]
         ours = 0.0 if best is None else calibrations[best](found[best][asked])

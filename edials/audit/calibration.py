@@ -63,7 +63,7 @@ def calibrate(
     people: NDArray[np.int64],
     cells: NDArray[np.int64],
     *,
-    doubt: float = _BELIEVED,
+    doubt: float | None = _BELIEVED,
 ) -> Calibration:
     """Fit temperature and centre on validation images, by the likelihood inside the true cell.
 
@@ -74,8 +74,9 @@ def calibrate(
         True person of each image, as a column of ``scores``.
     cells : ndarray of shape (n_people,)
         Cell of every person.
-    doubt : float, default=1.25
-        Standard errors over people by which a temperature has to gain on validation to be believed.
+    doubt : float or None, default=1.25
+        Standard errors over people by which a temperature has to gain on validation to be believed;
+        None believes any.
 
     Returns
     -------
@@ -94,7 +95,7 @@ def _fit_temperature(
     centre: NDArray,
     people: NDArray[np.int64],
     cells: NDArray[np.int64],
-    doubt: float,
+    doubt: float | None,
 ) -> tuple[float, Calibration]:
     """Bits gained on validation with the best temperature, and that calibration."""
     spread = (scores - centre).std()
@@ -109,7 +110,7 @@ def _fit_temperature(
     best = float(minimize_scalar(lambda b: -gains(b).mean(), bounds=(-30, 30), method="bounded").x)
     gained = gains(best)
     error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
-    believed = gained.mean() > doubt * error
+    believed = doubt is None or gained.mean() > doubt * error
     return float(gained.mean()), Calibration(
         centre, best / spread if believed else 0.0, float(spread)
     )
