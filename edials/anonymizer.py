@@ -25,9 +25,11 @@ from .fitting import (
     check_people,
     engine_of,
     fit_parts,
+    fit_surrogate_decoder,
     fit_surrogates,
     importance_of_features,
     match_rate,
+    turns_of,
 )
 from .frontier import fit_frontier, shares_of
 from .kept import check_kept, in_order_of, varied
@@ -47,6 +49,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     replaced by a synthetic draw that depends on the kept attributes and on the other features
     alone; the result is decoded and leaves through a door that checks it.
 
+    Below strength 1, which way the head is turned is kept as well; see :mod:`edials.pose`.
+
     At strength 1 the output depends on the image only through its predicted attributes. Below it
     there is no guarantee, only what is measured: by ``strength="auto"`` in ``fit``, by an audit
     afterwards.
@@ -59,6 +63,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         As above; with ``fit``, ``predict``, ``classes_``; optionally ``predict_proba``, ``embed``.
     attribute_classifier : AttributeClassifier, optional
         As above; predicts the attributes of an image at transform.
+    surrogate_decoder : SurrogateDecoder, optional
+        As above; makes pictures of the draws. None takes the autoencoder's size and epochs.
     explainer : {"gradient", "deep", "permutation"} or one of shap's classes, default="gradient"
     perturbation : {"surrogate", "evade"}, default="surrogate"
         ``"evade"`` is the published loop, which stops when the classifier no longer names the
@@ -112,6 +118,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         How often the identity classifier matches two photos of one person, fitted ones, where
         strangers match once in a hundred times; NaN if it does not verify.
     prior_ : SurrogatePrior
+    surrogate_decoder_ : SurrogateDecoder
     n_features_in_ : int
         Numbers per image.
 
@@ -131,6 +138,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         *,
         identity_classifier: Any = None,
         attribute_classifier: Any = None,
+        surrogate_decoder: Any = None,
         explainer: Any = "gradient",
         perturbation: str = "surrogate",
         strength: float | str = "auto",
@@ -148,6 +156,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self.autoencoder = autoencoder
         self.identity_classifier = identity_classifier
         self.attribute_classifier = attribute_classifier
+        self.surrogate_decoder = surrogate_decoder
         self.explainer = explainer
         self.perturbation = perturbation
         self.strength = strength
@@ -199,8 +208,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         people = check_people(identity, len(images))
         kept = varied(encode_attributes(y if attributes is None else attributes, len(images)))
         check_kept(people, kept)
-        stages = ("autoencoder", "identity", "attributes", "background", "explain", "calibrate")
-        seeds = stage_seeds(self.random_state, *stages)
+        networks = ("autoencoder", "identity", "attributes", "decoder")
+        seeds = stage_seeds(self.random_state, *networks, "background", "explain", "calibrate")
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
         calibrates = self.strength == "auto" and self.perturbation == "surrogate"
@@ -227,8 +236,9 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         classes = self.identity_classifier_.classes_
         self._records = [] if kept is None else records_of_people(kept, people, classes)
         latents = self.autoencoder_.encode(images)
+        turns = turns_of(images)
         surrogates = fit_surrogates(
-            parts, latents, people.codes, kept, self.basis, seeds["background"]
+            parts, latents, people.codes, kept, turns, self.basis, seeds["background"]
         )
         self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
         self._background, self._background_codes = surrogates[4:]
@@ -239,6 +249,20 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self.order_ = np.arange(len(self.importance_))
         if self.basis == "raw":
             self.order_ = np.argsort(-self.importance_, kind="stable")
+        self.surrogate_decoder_ = fit_surrogate_decoder(
+            self.surrogate_decoder,
+            engine,
+            images[fitted_on],
+            latents[fitted_on],
+            turns[fitted_on],
+            people.codes[fitted_on],
+            self.order_,
+            random_state=seeds["decoder"],
+            device=self.device,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+        )
+        engine = self._engine(mask=False)
         self.true_match_rate_ = match_rate(
             engine.panel, images[fitted_on], people.codes[fitted_on], seeds["explain"]
         )
@@ -253,6 +277,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
                     kept,
                     shares,
                     self.order_,
+                    turns,
                     self.basis,
                     seeds["calibrate"],
                 )

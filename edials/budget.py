@@ -109,10 +109,18 @@ class Evidence(NamedTuple):
         In the order of replacement: the last ones are given back first.
     people : ndarray of shape (n,)
         Codes 0, 1, ... of those who are shared out.
+    always : ndarray of shape (n, n_always), optional
+        What is given back with any feature.
     """
 
     features: NDArray[np.float32]
     people: NDArray[np.int64]
+    always: NDArray[np.float32] | None = None
+
+    def last(self, count: int) -> NDArray:
+        """What leaves when so many features are given back."""
+        own = self.features[:, self.features.shape[1] - count :]
+        return own if self.always is None or not count else np.hstack([own, self.always])
 
 
 def steps_of(n_features: int) -> list[int]:
@@ -163,9 +171,9 @@ def measure(
     found = dict(zip((*names, "works"), columns, strict=True))
     # Readings that are noise cost bits, which a sane attacker would not pay.
     found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
-    unseen = np.concatenate([gallery.features, judged.features])
     people = np.concatenate([gallery.people, judged.people])
-    limits = np.array([limit_of(unseen[:, unseen.shape[1] - k :], people, cells) for k in counts])
+    unseen = (np.concatenate([gallery.last(k), judged.last(k)]) for k in counts)
+    limits = np.array([limit_of(features, people, cells) for features in unseen])
     told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
     return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1], "people": told}
 
@@ -236,12 +244,7 @@ def _leak(
 ) -> tuple[float, ...]:
     """One number of features: calibrated on each half of the judged photos, judged on the other."""
     n_people = len(cells)
-    sees = gallery.features.shape[1] - count
-    found = (
-        _scores(gallery.features[:, sees:], gallery.people, judged.features[:, sees:])
-        if count
-        else []
-    )
+    found = _scores(gallery.last(count), gallery.people, judged.last(count)) if count else []
     totals, of_features = np.empty((2, len(turn), n_people))
     for half in (0, 1):
         known, asked = turn == half, turn != half

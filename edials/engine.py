@@ -33,6 +33,7 @@ from .exceptions import IdentityLeakWarning
 from .identity_basis import IdentityBasis
 from .identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from .perturbation import evade
+from .pose import yaw_proxy
 from .surrogates import ConditionalDraw, SurrogatePrior
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Engine:
     Attributes
     ----------
     autoencoder : fitted estimator
+    decoder : fitted SurrogateDecoder or None
+        None while it is not fitted.
     reader : AttributeReader
     panel : Panel
     basis : IdentityBasis
@@ -114,6 +117,7 @@ class Engine:
     """
 
     autoencoder: Any
+    decoder: Any
     reader: AttributeReader
     panel: Panel
     basis: IdentityBasis
@@ -238,9 +242,11 @@ class Engine:
         ndarray of the shape and dtype of ``originals``
         """
         noise = keyed_normal(self._key(draw.mask), originals, (len(draw.mask),))
-        own = np.zeros_like(noise) if draw.mask.all() else self.coordinates(originals).numpy()
-        drawn = torch.from_numpy(draw(own, codes, noise))
-        return self.autoencoder.decode(self.basis.unrotate(drawn).numpy())
+        own, turns = np.zeros_like(noise), None
+        if not draw.mask.all():
+            own, turns = self.coordinates(originals).numpy(), yaw_proxy(originals)
+        drawn = torch.from_numpy(draw(own, codes, noise, turns))
+        return self.decoder.decode(self.basis.unrotate(drawn).numpy())
 
     def _key(self, mask: NDArray[np.bool_]) -> bytes:
         """The draws' key for this mask and distribution.
@@ -250,7 +256,8 @@ class Engine:
         """
         digest = hashlib.blake2b(key=self.secret, digest_size=32)
         prior, basis = self.prior, self.basis
-        for part in (mask, prior.mean, prior.effects, prior.covariance, basis.forward):
+        fitted = (prior.mean, prior.effects, prior.turn_effect, prior.covariance, basis.forward)
+        for part in (mask, *fitted):
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update(repr(prior.emphasis).encode())
         return digest.digest()

@@ -27,7 +27,9 @@ from .engine import Engine
 from .exceptions import InvalidLabelsError
 from .identity_basis import IdentityBasis, fit_identity_basis, picture_metric, raw_basis
 from .perturbation import choose
+from .pose import yaw_proxy
 from .recognizer import IdentityClassifier
+from .surrogate_decoder import SurrogateDecoder
 from .surrogates import SurrogatePrior, fit_prior
 
 # The door lets two pictures match as often as two different people do by chance.
@@ -183,6 +185,7 @@ def fit_surrogates(
     latents: NDArray[np.float32],
     people: NDArray[np.int64],
     kept: AttributeTargets | None,
+    turns: NDArray[np.float64],
     basis: str,
     seed: int,
 ) -> Surrogates:
@@ -195,6 +198,8 @@ def fit_surrogates(
     people : ndarray of shape (n_samples,)
         Person codes; -1 where unknown.
     kept : AttributeTargets or None
+    turns : ndarray of shape (n_samples,)
+        Which way heads are turned.
     basis : {"identity", "raw"}
     seed : int
         Of the background's draws, and of those that the attributes are looked for in.
@@ -202,7 +207,7 @@ def fit_surrogates(
     rotation = turn_latents(parts.autoencoder, latents, people, kept, basis)
     coordinates = rotation.rotate(torch.from_numpy(latents)).numpy()
     codes = np.empty((len(latents), 0), np.int64) if kept is None else kept.codes
-    prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people)
+    prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people, turns)
     generator = np.random.default_rng(seed)
     complete = np.flatnonzero(np.all(codes >= 0, axis=1))
     if kept is not None:
@@ -262,6 +267,56 @@ def turn_latents(
     return fit_identity_basis(latents, people, indicators, metric)
 
 
+def fit_surrogate_decoder(
+    given: Any,
+    engine: Engine,
+    images: NDArray,
+    latents: NDArray[np.float32],
+    turns: NDArray[np.float64],
+    people: NDArray[np.int64],
+    order: NDArray[np.int64],
+    **common: Any,
+) -> Any:
+    """The given decoder's clone, fitted; by default one of the autoencoder's size and patience.
+
+    Parameters
+    ----------
+    given : SurrogateDecoder or None
+        As the anonymizer's user gave it; a frozen one stays as it is.
+    engine : Engine
+    images : ndarray of shape (n_samples, height, width, 3)
+    latents : ndarray of shape (n_samples, n_features)
+    turns, people : ndarray of shape (n_samples,)
+    order : ndarray of shape (n_features,)
+    **common
+        Parameters of the default: ``device``, ``batch_size``, ``verbose``, ``random_state``.
+    """
+    if isinstance(given, FrozenEstimator):
+        return given
+    if given is None:
+        model = getattr(engine.autoencoder, "estimator", engine.autoencoder)
+        given = SurrogateDecoder(model.size, max_epochs=model.max_epochs, **common)
+    size = common["batch_size"]
+    chunks = [to_uint8(images[start : start + size]) for start in range(0, len(images), size)]
+    return clone(given).fit(
+        images,
+        engine.basis.rotate(torch.from_numpy(latents)).numpy(),
+        np.concatenate([engine.reader.codes(chunk) for chunk in chunks]),
+        turns,
+        people,
+        decoder=engine.autoencoder.module_.decoder,
+        basis=engine.basis,
+        prior=engine.prior,
+        order=order,
+    )
+
+
+def turns_of(images: NDArray) -> NDArray[np.float64]:
+    """Which way every head is turned, shape (n_samples,)."""
+    chunks = (to_uint8(images[start : start + 256]) for start in range(0, len(images), 256))
+    return np.concatenate([yaw_proxy(chunk) for chunk in chunks])
+
+
 # --- all of it together ---------------------------------------------------------------------------
 
 
@@ -270,6 +325,7 @@ def engine_of(model: Any, mask: bool = True) -> Engine:
     panel = Panel(model.identity_classifier_, _DOOR_FMR)
     return Engine(
         autoencoder=model.autoencoder_,
+        decoder=getattr(model, "surrogate_decoder_", None),
         reader=AttributeReader(model.attribute_classifier_, panel, model._records),
         panel=panel,
         basis=model.basis_,

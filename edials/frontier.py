@@ -46,6 +46,7 @@ def fit_frontier(
     kept: AttributeTargets | None,
     shares: Shares,
     order: NDArray[np.int64],
+    turns: NDArray[np.float64],
     basis: str,
     seed: int,
 ) -> dict[str, NDArray]:
@@ -62,6 +63,8 @@ def fit_frontier(
     shares : Shares
     order : ndarray of shape (n_features,)
         The first to be replaced first.
+    turns : ndarray of shape (n_samples,)
+        Which way heads are turned, given back with any feature.
     basis : {"identity", "raw"}
     seed : int
 
@@ -90,7 +93,8 @@ def fit_frontier(
 
     def evidence(rows: NDArray[np.int64]) -> Evidence:
         features = trial.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
-        return Evidence(features, np.searchsorted(names, people.codes[rows]))
+        always = (turns[rows, None] / (turns.std() or 1.0)).astype(np.float32)
+        return Evidence(features, np.searchsorted(names, people.codes[rows]), always)
 
     found = measure(evidence(shares.gallery), evidence(shares.judged), read, cells, seed)
     reach = norm.ppf(0.975) * found["leakage_error"]

@@ -33,10 +33,11 @@ from .exceptions import ModelFileError
 from .identity_basis import IdentityBasis
 from .images import ImageReader
 from .recognizer import IdentityClassifier
+from .surrogate_decoder import SurrogateDecoder
 from .surrogates import SurrogatePrior
 
 #: Grows when an older edials could not read the file.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     kind.__name__: kind
     for kind in (
@@ -45,6 +46,7 @@ _ESTIMATORS: dict[str, type[BaseEstimator]] = {
         EDIALSAnonymizer,
         IdentityClassifier,
         ImageReader,
+        SurrogateDecoder,
     )
 }
 _RECORDS: dict[str, Any] = {kind.__name__: kind for kind in (IdentityBasis, SurrogatePrior)}

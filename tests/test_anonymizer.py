@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -22,6 +23,7 @@ from skorch import NeuralNetClassifier
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials._random import forked_torch
+from edials._validation import to_tensor
 from edials.certification import WITHHELD
 from edials.exceptions import (
     IdentityLeakWarning,
@@ -29,6 +31,9 @@ from edials.exceptions import (
     InvalidLabelsError,
     WithheldImageError,
 )
+from edials.fitting import turns_of
+from edials.losses import structural_similarity
+from edials.surrogate_decoder import SurrogateDecoder
 
 # Ten people and fewer are alone with their attributes, and hardly recognised by a tiny network.
 FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -393,3 +398,38 @@ def test_a_skorch_recogniser(faces, fitted):
             random_state=0,
         ).fit(faces.images, identity=codes)
     assert model.transform(faces.images[:3]).shape == (3, 32, 32, 3)
+
+
+def test_surrogate_decoder_learns_from_draws(fitted, faces):
+    """It shows photos better than the autoencoder's decoder shows draws for them."""
+    engine, images = fitted._engine(), faces.images
+    latents, turns = fitted.autoencoder_.encode(images), turns_of(images)
+    people = np.unique(faces.identity, return_inverse=True)[1]
+    features = engine.coordinates(images).numpy()
+    codes = np.zeros_like(engine.reader.codes(images))
+
+    def taught(people):
+        decoder = SurrogateDecoder("tiny", max_epochs=30, batch_size=32, random_state=0)
+        return decoder.fit(
+            images,
+            features,
+            codes,
+            turns,
+            people,
+            decoder=fitted.autoencoder_.module_.decoder,
+            basis=fitted.basis_,
+            prior=fitted.prior_,
+            order=fitted.order_,
+        )
+
+    def similarity(decoder):
+        draw = fitted.prior_.given(np.arange(len(fitted.order_)) < 24)
+        pictures = replace(engine, decoder=decoder).replace(images, codes, draw)
+        return structural_similarity(to_tensor(pictures), to_tensor(images)).mean()
+
+    few, many = taught(people % 3), taught(people)
+    assert similarity(many) > similarity(few) + 0.02
+    np.testing.assert_array_equal(many.decode(latents), taught(people).decode(latents))
+    # Taught nothing, since too few people share a reading, it is the decoder it started from.
+    np.testing.assert_array_equal(few.decode(latents), fitted.autoencoder_.decode(latents))
+    assert many.net_.drawer is None

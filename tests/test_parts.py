@@ -23,13 +23,23 @@ from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
 from edials.networks import AutoencoderNetwork, Recogniser
 from edials.perturbation import choose
+from edials.surrogate_decoder import _row_weights as row_weights_of_decoder
 from edials.surrogates import fit_prior
 
 ROOMS = [
     *("exceptions", "_random", "_validation", "images", "datasets", "_targets", "networks"),
-    *("losses", "discriminant", "_augmentation", "_training", "_adversarial", "autoencoder"),
+    *(
+        "losses",
+        "pose",
+        "discriminant",
+        "_augmentation",
+        "_training",
+        "_adversarial",
+        "autoencoder",
+    ),
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
-    *("attribution", "identity_basis", "surrogates", "perturbation", "certification"),
+    *("attribution", "identity_basis", "surrogates", "perturbation"),
+    *("surrogate_decoder", "certification"),
     *("audit", "kept", "attribute_reader", "budget", "engine", "fitting", "frontier"),
     *(
         "scoring",
@@ -262,3 +272,29 @@ def test_files(faces, tmp_path):
         ImageReader().transform([path, tmp_path / "bad.png"])
     with pytest.raises(InvalidImageError, match="size=0"):
         ImageReader(size=0).fit([])
+
+
+def test_a_turned_head_is_given_back_with_any_feature_only():
+    generator = np.random.default_rng(0)
+    turns = 2 + 3 * generator.standard_normal(2000)
+    rows = generator.standard_normal((2000, 6))
+    rows[:, 0] += turns
+    prior = fit_prior(rows, np.empty((2000, 0), int), [], np.arange(2000), turns)
+    np.testing.assert_allclose(prior.turn_scale, [turns.mean(), turns.std()])
+    np.testing.assert_allclose(prior.turn_effect[0], turns.std(), rtol=0.05)
+    nothing, noise = np.empty((2, 0), int), np.zeros((2, 6))
+    asked = np.array([0.0, 5.0])
+    for mask, moves in ((np.arange(6) < 5, True), (np.ones(6, bool), False)):
+        drawn = prior.given(mask)(np.zeros((2, 6)), nothing, noise, asked)
+        assert (drawn[1, 0] - drawn[0, 0] > 1) == moves
+        np.testing.assert_allclose(drawn[0, 1:], drawn[1, 1:], atol=0.5)
+
+
+def test_surrogate_decoder_does_not_learn_faces_of_readings_that_few_share():
+    people = np.array([0, 0, 1, 2, 3, 4, 5, -1])
+    codes = np.array([[0], [0], [0], [0], [0], [0], [1], [0]])
+    weights = row_weights_of_decoder(people, codes)
+    np.testing.assert_allclose(weights, [0.5, 0.5, 1, 1, 1, 1, 0, 0])
+    assert not row_weights_of_decoder(people[:4], codes[:4]).any()
+    # Where nobody is named, all of a reading's photos count.
+    np.testing.assert_allclose(row_weights_of_decoder(np.full(6, -1), codes[:6]), np.ones(6))

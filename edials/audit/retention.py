@@ -12,16 +12,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from .._validation import to_tensor
 from ..losses import structural_similarity
+from ..pose import luminance, yaw_proxy
 
 _LEVELS = 8  # of each colour, so 512 bins
-_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-# Half widths, as shares of the picture, of what lies around the symmetry axis: eyes, nose and
-# mouth; and the whole head. Rows from the brows to the chin; axes searched on both sides.
-_FEATURES, _HEAD, _BROWS, _CHIN, _REACH = 0.25, 0.40, 0.3, 0.8, 0.15
 
 
 def picture_retention(
@@ -139,59 +135,6 @@ def _ellipse(shape: tuple[int, int], half_height: float, half_width: float) -> N
     return (down / half_height) ** 2 + (across / half_width) ** 2 < 1
 
 
-def yaw_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How far the features lie beside the middle of the head, which they do when it turns.
-
-    The symmetry axis of eyes, nose and mouth less that of the whole head, each where the
-    picture and its mirror image correlate best. It is no angle: a lopsided haircut moves it, a
-    tilt or a strong side light blurs it, and it presumes a centred face. On made-up faces its
-    correlation with the true angle is 0.50 to 0.58 at 64 pixels, 0.31 to 0.42 at 32.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_samples, height, width, 3), dtype uint8
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        In shares of the width, positive to the right of the picture.
-    """
-    flat = _without_light(_luminance(images))
-    return _mirror_axis(flat, _FEATURES) - _mirror_axis(flat, _HEAD)
-
-
-def _luminance(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return images.astype(np.float32) @ _LUMINANCE / np.float32(255)
-
-
-def _without_light(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Detail at an even contrast: shading is smooth, so it goes with the local mean and spread."""
-    width = grey.shape[2]
-    detail = grey - gaussian_filter(grey, (0, 0.06 * width, 0.06 * width))
-    spread = gaussian_filter(detail**2, (0, 0.08 * width, 0.08 * width))
-    return detail / np.sqrt(spread + 1e-3)
-
-
-def _mirror_axis(detail: NDArray[np.float32], half_width: float) -> NDArray[np.float64]:
-    """Place of the axis around which each picture is most like its mirror image."""
-    n, height, width = detail.shape
-    rows = detail[:, round(_BROWS * height) : round(_CHIN * height)]
-    # Pixel j and pixel sum - 1 - j mirror each other around the axis at sum / 2.
-    sums = np.arange(round(width * (1 - 2 * _REACH)), round(width * (1 + 2 * _REACH)) + 1)
-    likeness = np.empty((n, len(sums)))
-    for place, total in enumerate(sums):
-        right = (total + 1) // 2 + np.arange(max(1, round(half_width * width)))
-        left = total - 1 - right
-        seen = (right < width) & (left >= 0)
-        first, second = (rows[:, :, side[seen]].reshape(n, -1) for side in (left, right))
-        first, second = (s - s.mean(axis=1, keepdims=True) for s in (first, second))
-        norms = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1) + 1e-9)
-        likeness[:, place] = (first * second).sum(axis=1) / norms
-    # A soft maximum, so that the axis lies between pixels, too.
-    weights = np.exp(10 * likeness)
-    return (weights * (sums / 2 / width - 0.5)).sum(axis=1) / weights.sum(axis=1)
-
-
 def light_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Where on the face it is brightest: moments of the luminance inside the face's ellipse.
 
@@ -207,7 +150,7 @@ def light_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     ndarray of shape (n_samples, 2)
         Centre of brightness in shares of width (positive to the right) and height (positive down).
     """
-    grey = _luminance(images) + 1e-6
+    grey = luminance(images) + 1e-6
     height, width = grey.shape[1:]
     inside = _ellipse((height, width), 0.30, 0.22)  # skin, as little hair as possible
     down, across = np.indices((height, width))
