@@ -34,6 +34,7 @@ from .identity_basis import IdentityBasis
 from .identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from .perturbation import evade
 from .pose import yaw_proxy
+from .surrogate_decoder import MOST_GIVEN_BACK
 from .surrogates import ConditionalDraw, SurrogatePrior
 
 if TYPE_CHECKING:
@@ -246,7 +247,9 @@ class Engine:
         if not draw.mask.all():
             own, turns = self.coordinates(originals).numpy(), yaw_proxy(originals)
         drawn = torch.from_numpy(draw(own, codes, noise, turns))
-        return self.decoder.decode(self.basis.unrotate(drawn).numpy())
+        near = (~draw.mask).mean() > MOST_GIVEN_BACK
+        decoder = self.autoencoder if near else self.decoder
+        return decoder.decode(self.basis.unrotate(drawn).numpy())
 
     def _key(self, mask: NDArray[np.bool_]) -> bytes:
         """The draws' key for this mask and distribution.

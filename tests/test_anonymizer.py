@@ -423,7 +423,7 @@ def test_surrogate_decoder_learns_from_draws(fitted, faces):
         )
 
     def similarity(decoder):
-        draw = fitted.prior_.given(np.arange(len(fitted.order_)) < 24)
+        draw = fitted.prior_.given(np.arange(len(fitted.order_)) < 44)
         pictures = replace(engine, decoder=decoder).replace(images, codes, draw)
         return structural_similarity(to_tensor(pictures), to_tensor(images)).mean()
 

@@ -141,7 +141,7 @@ def test_people_alone_in_their_cell_do_not_dilute():
     # As many again, each with a cell to themselves.
     alone = [Evidence(e.features, e.people + 60) for e in (gallery, judged)]
     both = [
-        Evidence(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+        Evidence(*(np.concatenate(pair) for pair in zip(one[:2], other[:2], strict=True)))
         for one, other in zip((gallery, judged), alone, strict=True)
     ]
     own = np.arange(60) + cells.max() + 1
@@ -202,3 +202,14 @@ def test_strength_auto(faces, fitted, tmp_path):
         fitted_with_a_number.transform(images[:2])
     with pytest.raises(ValueError, match="risk_budget=0"):
         make_anonymizer(strength="auto", risk_budget=0).fit(images, identity=names)
+
+
+def test_what_is_given_back_with_any_feature_is_judged_with_it():
+    gallery, judged, read, cells = _evidence(n_people=60, tells=(0.0, 1.0))
+    hidden = [e.features[:, -1:] for e in (gallery, judged)]
+    plain = [Evidence(e.features[:, :-1], e.people) for e in (gallery, judged)]
+    beside = [Evidence(*e[:2], always) for e, always in zip(plain, hidden, strict=True)]
+    without = measure(*plain, read, cells, seed=0)["limit_bits"]
+    found = measure(*beside, read, cells, seed=0)["limit_bits"]
+    assert found[0] == without[0] == 0
+    assert (found[1:] > without[1:] + 0.2).all()
