@@ -28,7 +28,7 @@ from .perturbation import choose
 from .surrogates import SurrogatePrior
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(2000, 2, 80)
+_TYPICAL = TrainingLength(1000, 2, 80)
 _RECONSTRUCTION_WEIGHT = 10.0
 # Numbers of features given back in training; strength 1 and little matter most.
 _GIVEN_BACK = (0, 0, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
@@ -47,7 +47,7 @@ class SurrogateDecoder(BaseEstimator):
     size : {"tiny", "small", "base"}, default="small"
         Of the autoencoder.
     max_epochs : int, optional
-        None makes about 2,000 optimisation steps, but 2 epochs at least and 80 at most.
+        None makes about 1,000 optimisation steps, but 2 epochs at least and 80 at most.
     learning_rate : float, default=0.001
         Peak of a schedule that rises linearly and falls as a cosine.
     batch_size : int, default=64
