@@ -49,11 +49,9 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     replaced by a synthetic draw that depends on the kept attributes and on the other features
     alone; the result is decoded and leaves through a door that checks it.
 
-    Below strength 1, which way the head is turned is kept as well; see :mod:`edials.pose`.
-
-    At strength 1 the output depends on the image only through its predicted attributes. Below it
-    there is no guarantee, only what is measured: by ``strength="auto"`` in ``fit``, by an audit
-    afterwards.
+    At strength 1 the output depends on the image only through its predicted attributes. Below it,
+    where the turn of the head is kept as well (:mod:`edials.pose`), there is no guarantee, only
+    what is measured: by ``strength="auto"`` in ``fit``, by an audit afterwards.
 
     Parameters
     ----------
@@ -208,8 +206,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         people = check_people(identity, len(images))
         kept = varied(encode_attributes(y if attributes is None else attributes, len(images)))
         check_kept(people, kept)
-        networks = ("autoencoder", "identity", "attributes", "decoder")
-        seeds = stage_seeds(self.random_state, *networks, "background", "explain", "calibrate")
+        stages = ("autoencoder", "identity", "attributes", "decoder", "background", "explain")
+        seeds = stage_seeds(self.random_state, *stages, "calibrate")
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
         calibrates = self.strength == "auto" and self.perturbation == "surrogate"
@@ -250,17 +248,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         if self.basis == "raw":
             self.order_ = np.argsort(-self.importance_, kind="stable")
         self.surrogate_decoder_ = fit_surrogate_decoder(
-            self.surrogate_decoder,
-            engine,
-            images[fitted_on],
-            latents[fitted_on],
-            turns[fitted_on],
-            people.codes[fitted_on],
-            self.order_,
-            random_state=seeds["decoder"],
-            device=self.device,
-            batch_size=self.batch_size,
-            verbose=self.verbose,
+            self, engine, images, latents, turns, people.codes, fitted_on, seeds["decoder"]
         )
         engine = self._engine(mask=False)
         self.true_match_rate_ = match_rate(
@@ -269,17 +257,9 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         if shares is not None:
             self._spent, given_back = self.risk_budget, 0
             if len(shares.judged):
+                found = (images, latents, turns, people, kept, shares)
                 self.frontier_ = fit_frontier(
-                    engine,
-                    images,
-                    latents,
-                    people,
-                    kept,
-                    shares,
-                    self.order_,
-                    turns,
-                    self.basis,
-                    seeds["calibrate"],
+                    engine, *found, self.order_, self.basis, seeds["calibrate"]
                 )
                 given_back = spend(self.frontier_, self.risk_budget)
             else:

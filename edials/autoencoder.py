@@ -289,14 +289,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, height, width, 3), dtype uint8
         """
         check_is_fitted(self, "module_")
-        rows = torch.as_tensor(
-            np.array(latents, dtype=np.float32), device=torch.device(self.net_.device)
-        )
-        if rows.ndim != 2 or rows.shape[1] != self.latent_dim_:
-            raise ValueError(
-                f"latents have shape {tuple(rows.shape)}; expected (n_samples, {self.latent_dim_})."
-            )
-        return to_pictures(run_in_batches(self.module_.decoder, rows, self.batch_size))
+        return decode_latents(self, self.module_.decoder, latents)
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Encode images; the same as :meth:`encode`, for use in a Pipeline."""
@@ -330,6 +323,36 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         tags.non_deterministic = False
         return tags
+
+
+def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> NDArray[np.uint8]:
+    """Pictures of latents, on the device and in the batches of a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        With ``net_``, ``latent_dim_`` and ``batch_size``.
+    decoder : nn.Module
+    latents : array-like of shape (n_samples, latent_dim)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, height, width, 3), dtype uint8
+
+    Raises
+    ------
+    ValueError
+        If latents have another length.
+    """
+    rows = torch.as_tensor(
+        np.array(latents, dtype=np.float32), device=torch.device(estimator.net_.device)
+    )
+    if rows.ndim != 2 or rows.shape[1] != estimator.latent_dim_:
+        raise ValueError(
+            f"latents have shape {tuple(rows.shape)}; expected "
+            f"(n_samples, {estimator.latent_dim_})."
+        )
+    return to_pictures(run_in_batches(decoder, rows, estimator.batch_size))
 
 
 def _start_at_principal_components(module: AutoencoderNetwork, images: NDArray, seed: int) -> None:

@@ -268,46 +268,49 @@ def turn_latents(
 
 
 def fit_surrogate_decoder(
-    given: Any,
+    model: Any,
     engine: Engine,
     images: NDArray,
     latents: NDArray[np.float32],
     turns: NDArray[np.float64],
     people: NDArray[np.int64],
-    order: NDArray[np.int64],
-    **common: Any,
+    fitted_on: NDArray[np.int64],
+    seed: int,
 ) -> Any:
-    """The given decoder's clone, fitted; by default one of the autoencoder's size and patience.
+    """The model's decoder of surrogates, fitted; by default of the autoencoder's size and epochs.
 
     Parameters
     ----------
-    given : SurrogateDecoder or None
-        As the anonymizer's user gave it; a frozen one stays as it is.
+    model : EDIALSAnonymizer
+        With ``order_``; its frozen ``surrogate_decoder`` stays as it is, another is cloned.
     engine : Engine
     images : ndarray of shape (n_samples, height, width, 3)
     latents : ndarray of shape (n_samples, n_features)
-    turns, people : ndarray of shape (n_samples,)
-    order : ndarray of shape (n_features,)
-    **common
-        Parameters of the default: ``device``, ``batch_size``, ``verbose``, ``random_state``.
+    turns : ndarray of shape (n_samples,)
+    people : ndarray of shape (n_samples,)
+        Person codes; -1 where unknown, and these rows are left out.
+    fitted_on : ndarray of int
+        Rows that networks may see.
+    seed : int
     """
+    given, autoencoder = model.surrogate_decoder, engine.autoencoder
     if isinstance(given, FrozenEstimator):
         return given
-    if given is None:
-        model = getattr(engine.autoencoder, "estimator", engine.autoencoder)
-        given = SurrogateDecoder(model.size, max_epochs=model.max_epochs, **common)
-    size = common["batch_size"]
-    chunks = [to_uint8(images[start : start + size]) for start in range(0, len(images), size)]
-    return clone(given).fit(
-        images,
-        engine.basis.rotate(torch.from_numpy(latents)).numpy(),
-        np.concatenate([engine.reader.codes(chunk) for chunk in chunks]),
-        turns,
-        people,
-        decoder=engine.autoencoder.module_.decoder,
+    like = getattr(autoencoder, "estimator", autoencoder)
+    common = {name: getattr(model, name) for name in ("device", "batch_size", "verbose")}
+    common |= {k: getattr(like, k) for k in ("size", "max_epochs") if hasattr(like, k)}
+    rows = fitted_on[people[fitted_on] >= 0]
+    parts = np.array_split(rows, max(1, len(rows) // 256))
+    return _own(given, SurrogateDecoder, common, seed).fit(
+        images[rows],
+        engine.basis.rotate(torch.from_numpy(latents[rows])).numpy(),
+        np.concatenate([engine.reader.codes(to_uint8(images[part])) for part in parts]),
+        turns[rows],
+        people[rows],
+        decoder=autoencoder.module_.decoder,
         basis=engine.basis,
         prior=engine.prior,
-        order=order,
+        order=model.order_,
     )
 
 

@@ -42,11 +42,11 @@ def fit_frontier(
     engine: Engine,
     images: NDArray,
     latents: NDArray[np.float32],
+    turns: NDArray[np.float64],
     people: Labels,
     kept: AttributeTargets | None,
     shares: Shares,
     order: NDArray[np.int64],
-    turns: NDArray[np.float64],
     basis: str,
     seed: int,
 ) -> dict[str, NDArray]:
@@ -58,13 +58,13 @@ def fit_frontier(
         Of the final fit, for what is left to see.
     images : ndarray of shape (n_samples, height, width, 3)
     latents : ndarray of shape (n_samples, n_features)
+    turns : ndarray of shape (n_samples,)
+        Which way heads are turned, given back with any feature.
     people : Labels
     kept : AttributeTargets or None
     shares : Shares
     order : ndarray of shape (n_features,)
         The first to be replaced first.
-    turns : ndarray of shape (n_samples,)
-        Which way heads are turned, given back with any feature.
     basis : {"identity", "raw"}
     seed : int
 

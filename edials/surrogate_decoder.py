@@ -19,8 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, TrainingLength, run_in_batches, train
-from ._validation import check_batch_size, resolve_device, to_pictures
+from ._training import FaceDataset, FaceNet, TrainingLength, train
+from ._validation import check_batch_size, resolve_device
+from .autoencoder import decode_latents
 from .identity_basis import IdentityBasis
 from .losses import perceptual_loss
 from .networks import Decoder, preset
@@ -117,6 +118,11 @@ class SurrogateDecoder(BaseEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If ``batch_size`` or ``max_epochs`` cannot be used.
         """
         check_batch_size(self.batch_size)
         seeds = stage_seeds(self.random_state, "training", "noise")
@@ -167,12 +173,14 @@ class SurrogateDecoder(BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, height, width, 3), dtype uint8
+
+        Raises
+        ------
+        ValueError
+            If latents have another length.
         """
         check_is_fitted(self, "module_")
-        rows = torch.as_tensor(
-            np.array(latents, dtype=np.float32), device=torch.device(self.net_.device)
-        )
-        return to_pictures(run_in_batches(self.module_, rows, self.batch_size))
+        return decode_latents(self, self.module_, latents)
 
 
 def _row_weights(people: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -433,3 +433,24 @@ def test_surrogate_decoder_learns_from_draws(fitted, faces):
     # Taught nothing, since too few people share a reading, it is the decoder it started from.
     np.testing.assert_array_equal(few.decode(latents), fitted.autoencoder_.decode(latents))
     assert many.net_.drawer is None
+    with pytest.raises(ValueError, match="expected \\(n_samples, 48\\)"):
+        many.decode(latents[:, :5])
+
+
+def test_own_surrogate_decoder_is_cloned_seeded_and_kept_when_frozen(fitted, faces):
+    def refit(decoder):
+        model = make_anonymizer(surrogate_decoder=decoder).set_params(
+            autoencoder=FrozenEstimator(fitted.autoencoder_),
+            identity_classifier=FrozenEstimator(fitted.identity_classifier_),
+            attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        )
+        model.fit(faces.images, identity=faces.identity, attributes=faces.kept)
+        return model.surrogate_decoder_
+
+    own = SurrogateDecoder("tiny", max_epochs=1)
+    first, second = refit(own), refit(own)
+    assert not hasattr(own, "module_")
+    # The anonymizer's seed is passed on, so that everything can be made again.
+    assert first.random_state == second.random_state is not None
+    frozen = FrozenEstimator(first)
+    assert refit(frozen) is frozen
