@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, sem
-from sklearn.covariance import ledoit_wolf
+from scipy.stats import norm
 from sklearn.naive_bayes import GaussianNB
 
 from .audit.album import successes
@@ -34,6 +33,7 @@ from .audit.exchange import (
     table_of_people,
 )
 from .discriminant import discriminant
+from .evidence import Evidence, joined, limit_of, mean_and_error
 from .exceptions import CalibrationWarning, IdentityLeakWarning
 
 # Fewer people than this say nothing about a budget, and fewer photos cannot be shared out.
@@ -100,29 +100,6 @@ def share_out(people: NDArray[np.int64], complete: NDArray[np.bool_], seed: int)
     return Shares(np.sort(np.concatenate(gallery)), np.sort(np.concatenate(judged)))
 
 
-class Evidence(NamedTuple):
-    """What attackers are given, photo by photo.
-
-    Attributes
-    ----------
-    features : ndarray of shape (n, n_features)
-        In the order of replacement: the last ones are given back first.
-    people : ndarray of shape (n,)
-        Codes 0, 1, ... of those who are shared out.
-    always : ndarray of shape (n, n_always), optional
-        What is given back with any feature.
-    """
-
-    features: NDArray[np.float32]
-    people: NDArray[np.int64]
-    always: NDArray[np.float32] | None = None
-
-    def last(self, count: int) -> NDArray:
-        """What leaves when so many features are given back."""
-        own = self.features[:, self.features.shape[1] - count :]
-        return own if self.always is None or not count else np.hstack([own, self.always])
-
-
 def steps_of(n_features: int) -> list[int]:
     """Numbers of features that are tried, from none to all."""
     return [0, *(step for step in _STEPS if step < n_features), n_features]
@@ -135,6 +112,7 @@ def measure(
     cells: NDArray[np.int64],
     seed: int,
     counts: list[int] | None = None,
+    swapped: Evidence | None = None,
 ) -> dict[str, NDArray]:
     """Leakage of the last 0, 1, 2, ... features, by the attackers of this file.
 
@@ -149,6 +127,9 @@ def measure(
         Of the division of the judged photos, and of exchanged people.
     counts : list of int, optional
         Numbers of features to try; None tries :func:`steps_of` them.
+    swapped : Evidence, optional
+        Photos of everybody by a second trial basis that did not see them, for a limit that depends
+        less on which photos those were.
 
     Returns
     -------
@@ -171,9 +152,8 @@ def measure(
     found = dict(zip((*names, "works"), columns, strict=True))
     # Readings that are noise cost bits, which a sane attacker would not pay.
     found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
-    people = np.concatenate([gallery.people, judged.people])
-    unseen = (np.concatenate([gallery.last(k), judged.last(k)]) for k in counts)
-    limits = np.array([limit_of(features, people, cells) for features in unseen])
+    unseen = [joined(gallery, judged), *([] if swapped is None else [swapped])]
+    limits = np.array([limit_of(unseen, cells, count) for count in counts])
     told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
     return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1], "people": told}
 
@@ -181,56 +161,6 @@ def measure(
 def _sharing(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Who, of the people with photos, shares a cell: of others nothing can be told beyond it."""
     return np.bincount(cells)[cells[np.unique(people)]] > 1
-
-
-def limit_of(
-    features: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
-) -> tuple[float, float]:
-    """What attackers could find who had any number of photos to learn from, for small leakages.
-
-    ``tr(S_w^-1 S_b) / (2 ln 2)`` bits, with the spread ``S_b`` of people inside their cells, what
-    their photos scatter taken off: to first order the capacity ``log2 det(I + S_w^-1 S_b) / 2`` of
-    a Gaussian channel, which is never above it. An attacker who learns from a few photos of
-    everybody finds less than is there.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, n_features)
-        Of photos that the basis did not see.
-    people : ndarray of shape (n,)
-    cells : ndarray of shape (n_people,)
-
-    Returns
-    -------
-    bits, error : float
-        Mean over the people who share their cell, and its standard error.
-
-    References
-    ----------
-    Cover and Thomas (2006), "Elements of information theory", section 9.4.
-    """
-    if not features.shape[1]:
-        return 0.0, 0.0
-    counts = np.bincount(people, minlength=len(cells))
-    features = features.astype(np.float64)
-    own = features - table_of_people(features, people, len(cells))[people]
-    # At one scale, or the shrinking below would drown the quiet ones.
-    spread = own.std(axis=0)
-    features = features / np.where(spread > 0, spread, 1)
-    means = table_of_people(features, people, len(cells))
-    deviations = features - means[people]
-    freedom = len(people) / (len(people) - len(cells))
-    within = ledoit_wolf(deviations, assume_centered=True)[0] * freedom
-    root = np.linalg.cholesky(np.linalg.inv(within))
-    told = []
-    for cell in np.unique(cells):
-        members = np.flatnonzero(cells == cell)
-        if len(members) > 1:
-            apart = (means[members] - means[members].mean(axis=0)) @ root
-            # The mean of n photos scatters by 1 / n of their spread; the cell's mean is one of m.
-            chance = (1 / counts[members]).mean() * features.shape[1]
-            told.extend((apart**2).sum(axis=1) * len(members) / (len(members) - 1) - chance)
-    return _mean_and_error(np.array(told) / (2 * np.log(2)))
 
 
 def _leak(
@@ -266,15 +196,8 @@ def _leak(
     works = permutation_p_value(table_of_people(of_features, people, n_people), exchanged) <= _WORKS
     above = float(np.diagonal(album).mean()) - null_of_mean(album, exchanged)[0]
     shared = _sharing(people, cells)
-    mean, error = _mean_and_error(bits[shared])
-    return count, mean, error, _mean_and_error(excess[shared])[0], above, works
-
-
-def _mean_and_error(values: NDArray) -> tuple[float, float]:
-    """Mean over people and its standard error; NaN below two."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    return float(values.mean()), float(sem(values))
+    mean, error = mean_and_error(bits[shared])
+    return count, mean, error, mean_and_error(excess[shared])[0], above, works
 
 
 def _scores(seen: NDArray, people: NDArray[np.int64], asked: NDArray) -> list[NDArray[np.float64]]:

@@ -16,9 +16,11 @@ from scipy.stats import norm
 from ._targets import AttributeTargets
 from ._validation import Labels, to_tensor, to_uint8
 from .audit.risk import attribute_floor, cells_of_people
-from .budget import Evidence, Shares, measure, share_out
+from .budget import Shares, measure, share_out
 from .engine import Engine
+from .evidence import Evidence
 from .fitting import as_labels, one_of_each_first, turn_latents
+from .identity_basis import IdentityBasis
 from .losses import structural_similarity
 from .perturbation import choose
 
@@ -77,12 +79,18 @@ def fit_frontier(
         classifier's eyes; NaN without).
     """
     rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
-    trial = turn_latents(
-        engine.autoencoder,
-        latents[rest],
-        people.codes[rest],
-        None if kept is None else kept.take(rest),
-        basis,
+    others = rest[np.isin(people.codes[rest], people.codes[shares.judged])]
+    unseen = np.sort(np.concatenate([others, shares.judged]))
+    trial, swapped = (
+        turn_latents(
+            engine.autoencoder,
+            latents[rows],
+            people.codes[rows],
+            None if kept is None else kept.take(rows),
+            basis,
+        )
+        # The second one sees the gallery instead of what the first one saw of the same people.
+        for rows in (rest, np.setdiff1d(np.arange(len(images)), unseen))
     )
     judged = to_uint8(images[shares.judged])
     read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
@@ -91,12 +99,13 @@ def fit_frontier(
     first = np.unique(codes, return_index=True)[1]
     cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
 
-    def evidence(rows: NDArray[np.int64]) -> Evidence:
-        features = trial.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
+    def evidence(basis: IdentityBasis, rows: NDArray[np.int64]) -> Evidence:
+        features = basis.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
         always = (turns[rows, None] / (turns.std() or 1.0)).astype(np.float32)
         return Evidence(features, np.searchsorted(names, people.codes[rows]), always)
 
-    found = measure(evidence(shares.gallery), evidence(shares.judged), read, cells, seed)
+    gallery, asked = (evidence(trial, rows) for rows in shares)
+    found = measure(gallery, asked, read, cells, seed, swapped=evidence(swapped, unseen))
     reach = norm.ppf(0.975) * found["leakage_error"]
     found["strength"] = 1 - found["given_back"] / len(order)
     found["leakage_low"] = found["leakage_bits"] - reach

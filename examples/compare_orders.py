@@ -26,7 +26,8 @@ from edials._validation import encode_labels, to_tensor
 from edials.audit.charts import Point, tradeoff_plane
 from edials.audit.comparison import PICTURE_AXIS, PRIVACY_AXIS
 from edials.audit.risk import cells_of_people
-from edials.budget import Evidence, measure
+from edials.budget import measure
+from edials.evidence import Evidence
 from edials.identity_basis import fit_identity_basis, picture_metric
 from edials.losses import structural_similarity
 

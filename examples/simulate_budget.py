@@ -20,8 +20,9 @@ from sklearn.decomposition import PCA
 
 from edials._targets import encode_attributes
 from edials.audit.risk import cells_of_people
-from edials.budget import Evidence, measure, share_out, spend
+from edials.budget import measure, share_out, spend
 from edials.datasets import make_faces
+from edials.evidence import Evidence
 from edials.exceptions import CalibrationWarning
 from edials.identity_basis import IdentityBasis, fit_identity_basis
 
@@ -54,9 +55,11 @@ def town_of(seed: int, components: PCA, budget: float) -> dict[str, Any]:
 
     shares = share_out(people[fitted], np.ones(len(fitted), dtype=bool), seed)
     gallery, judged = (fitted[rows] for rows in shares)
-    trial = basis(np.setdiff1d(fitted, np.concatenate([gallery, judged])))
-    read = cells[people[judged]]
-    frontier = measure(evidence(trial, gallery), evidence(trial, judged), read, cells, seed)
+    rest = np.setdiff1d(fitted, np.concatenate([gallery, judged]))
+    trial = basis(rest)
+    swapped = evidence(basis(gallery), np.concatenate([rest, judged]))
+    learned, asked = evidence(trial, gallery), evidence(trial, judged)
+    frontier = measure(learned, asked, cells[people[judged]], cells, seed, swapped=swapped)
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always", CalibrationWarning)
         given = spend(frontier, budget)

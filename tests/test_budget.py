@@ -15,7 +15,8 @@ from edials._targets import encode_attributes
 from edials._validation import encode_labels
 from edials.attribute_reader import AttributeReader, records_of_people
 from edials.audit import FrontierDisplay
-from edials.budget import Evidence, measure, share_out, spend
+from edials.budget import measure, share_out, spend
+from edials.evidence import Evidence, joined
 from edials.exceptions import CalibrationWarning, IdentityLeakWarning
 from edials.frontier import shares_of
 
@@ -133,6 +134,15 @@ def test_more_photos_than_calibration_has_are_allowed_for():
     rich = measure(*_evidence(n_people=300, photos=(40, 8), tells=(0.3,) * 8), seed=0)
     assert rich["leakage_bits"][-1] > 0.2 > 0.1 > starved["leakage_bits"][-1]
     assert starved["limit_bits"][-1] > rich["leakage_bits"][-1]
+
+
+def test_a_second_basis_makes_the_limit_surer():
+    gallery, judged, read, cells = _evidence(photos=(4, 3), tells=(4.0, 0.0))
+    swapped = joined(*_evidence(photos=(4, 3), tells=(4.0, 0.0), seed=1)[:2])
+    once = measure(gallery, judged, read, cells, seed=0)
+    twice = measure(gallery, judged, read, cells, seed=0, swapped=swapped)
+    assert twice["limit_error"][1] < 0.85 * once["limit_error"][1]
+    np.testing.assert_array_equal(twice["leakage_bits"], once["leakage_bits"])
 
 
 def test_people_alone_in_their_cell_do_not_dilute():

@@ -40,7 +40,7 @@ ROOMS = [
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
     *("attribution", "identity_basis", "surrogates", "perturbation"),
     *("surrogate_decoder", "certification"),
-    *("audit", "kept", "attribute_reader", "budget", "engine", "fitting", "frontier"),
+    *("audit", "kept", "attribute_reader", "evidence", "budget", "engine", "fitting", "frontier"),
     *(
         "scoring",
         "anonymizer",
