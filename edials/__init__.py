@@ -2,9 +2,10 @@
 
 __version__ = "0.1.0.dev0"
 
-from .anonymizer import AnonymizationResult, EDIALSAnonymizer
+from .anonymizer import EDIALSAnonymizer
 from .attributes import AttributeClassifier
 from .autoencoder import AdversarialAutoencoder
+from .engine import AnonymizationResult
 from .persistence import load, save
 from .recognizer import IdentityClassifier
 

@@ -43,7 +43,7 @@ class ImageFormat:
         """Give uint8 pictures the caller's dtype and layout."""
         images: NDArray = pictures
         if self.dtype != np.uint8:
-            images = pictures.astype(self.dtype) / self.dtype.type(255)
+            images = np.divide(pictures, self.dtype.type(255), dtype=self.dtype)
         return images.reshape(len(images), -1) if self.flat else images
 
 
@@ -206,8 +206,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
-def check_batch_size(batch_size: Any) -> int:
-    """Check a batch size.
+def check_batch_size(batch_size: Any, name: str = "batch_size") -> int:
+    """Check a number of images to take at a time.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def check_batch_size(batch_size: Any) -> int:
         If it is not a positive integer.
     """
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r}; expected an integer of at least 1.")
+        raise ValueError(f"{name}={batch_size!r}; expected an integer of at least 1.")
     return int(batch_size)
 
 

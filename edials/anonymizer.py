@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._random import KeyedMixin, new_secret, stage_seeds
 from ._targets import encode_attributes
-from ._validation import ImageFormat, Labels, check_images, to_uint8
+from ._validation import Labels, check_images, to_uint8
 from .attribute_reader import records_of_people
 from .budget import spend, warn_of_too_few
-from .certification import CERTIFIED, STRENGTHENED, WITHHELD
-from .engine import AnonymizationResult, Engine, Outcome
-from .exceptions import IdentityLeakWarning, WithheldImageError
 from .fitting import (
     Parts,
     check_parameters,
     check_people,
+    common_of,
     engine_of,
     fit_parts,
     fit_surrogate_decoder,
@@ -33,16 +29,14 @@ from .fitting import (
 )
 from .frontier import fit_frontier, shares_of
 from .kept import check_kept, in_order_of, varied
+from .release import ReleaseMixin
 from .scoring import must_be_scorable, utility_less_excess
 
 if TYPE_CHECKING:
     import shap
 
-# Evasion leaves few images active in its late steps: many batches at once keep batches full.
-_EVADE_BATCHES = 8
 
-
-class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
+class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator):
     """Remove who from face images and keep what they are used for.
 
     Images are encoded into latent features; a share ``strength`` of these, chosen once per fit, is
@@ -85,6 +79,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     device : str, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the networks that it makes compute in: bfloat16 where the device has it, by default.
     batch_size : int, default=64
         The same images give the same bytes in any order and company; another batch size may
         change the last bit of a pixel.
@@ -92,7 +88,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         None draws the key of the surrogates from the operating system: what a release needs. With
         an integer everything is reproducible, also by whoever learns it.
     n_jobs : int, optional
-        Processes that ``transform`` shares the images among.
+        Workers that the images are shared among, each with the model once; None follows
+        ``joblib.parallel_config``, which also names other backends, such as dask's.
     verbose : int, default=0
 
     Attributes
@@ -146,6 +143,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         on_failure: str = "blank",
         image_shape: tuple[int, int, int] | None = None,
         device: str = "auto",
+        precision: str = "auto",
         batch_size: int = 64,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -164,6 +162,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self.on_failure = on_failure
         self.image_shape = image_shape
         self.device = device
+        self.precision = precision
         self.batch_size = batch_size
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -223,9 +222,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
             None if kept is None else kept.take(fitted_on),
             attribute_weight=self.attribute_weight,
             seeds=seeds,
-            device=self.device,
-            batch_size=self.batch_size,
-            verbose=self.verbose,
+            **common_of(self),
         )
         self.attribute_classifier_, self.autoencoder_, self.identity_classifier_ = parts
         if kept is not None:
@@ -240,7 +237,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         )
         self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
         self._background, self._background_codes = surrogates[4:]
-        engine = self._engine(mask=False)
+        engine = engine_of(self, mask=False)
         self.importance_ = importance_of_features(
             engine, images[fitted_on], people.codes[fitted_on], seeds["explain"]
         )
@@ -250,7 +247,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         self.surrogate_decoder_ = fit_surrogate_decoder(
             self, engine, images, latents, turns, people.codes, fitted_on, seeds["decoder"]
         )
-        engine = self._engine(mask=False)
+        engine = engine_of(self, mask=False)
         self.true_match_rate_ = match_rate(
             engine.panel, images[fitted_on], people.codes[fitted_on], seeds["explain"]
         )
@@ -268,72 +265,6 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(self.random_state)
         return self
-
-    # --- transform ---------------------------------------------------------------------------
-
-    def transform(self, X: ArrayLike) -> NDArray:
-        """Anonymize images, one out for one in and in order.
-
-        What cannot be certified is replaced by its strength-1 version, and what fails even so by
-        a grey blank; never by the original.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
-
-        Returns
-        -------
-        ndarray of the shape and dtype of ``X``
-
-        Raises
-        ------
-        InvalidImageError
-            If the images are not of the size seen in fit.
-        WithheldImageError
-            If ``on_failure="raise"`` and an image had to be withheld.
-        """
-        outcome, image_format = self._run(X, scored=False)
-        withheld = int((outcome.verdicts == WITHHELD).sum())
-        if withheld:
-            message = f"{withheld} of {len(outcome.verdicts)} images could not be certified"
-            if self.on_failure == "raise":
-                raise WithheldImageError(f"{message}; anonymize(X) returns the others.")
-            warnings.warn(f"{message} and were blanked.", IdentityLeakWarning, stacklevel=2)
-        return image_format.restore(outcome.pictures)
-
-    def anonymize(self, X: ArrayLike) -> AnonymizationResult:
-        """Anonymize images and return the certified ones only, with what became of each.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
-
-        Returns
-        -------
-        AnonymizationResult
-        """
-        outcome, image_format = self._run(X, scored=True)
-        kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
-        return AnonymizationResult(image_format.restore(outcome.pictures[kept]), kept, *outcome[1:])
-
-    def _run(self, X: ArrayLike, scored: bool) -> tuple[Outcome, ImageFormat]:
-        check_is_fitted(self, ["prior_", "_secret"])
-        check_parameters(self)
-        images, image_format = check_images(X, image_shape=self.image_shape_)
-        engine = self._engine()
-        engine.warn_of_known_ways(self.true_match_rate_)
-        size = self.batch_size * (_EVADE_BATCHES if self.perturbation == "evade" else 1)
-        chunks = (images[start : start + size] for start in range(0, len(images), size))
-        # n_jobs=None follows joblib.parallel_config, and is one process without it.
-        outcomes = Parallel(n_jobs=self.n_jobs)(
-            delayed(engine.run)(to_uint8(chunk), scored) for chunk in chunks
-        )
-        return Outcome(
-            *(np.concatenate(part) for part in zip(*outcomes, strict=True))
-        ), image_format
-
-    def _engine(self, mask: bool = True) -> Engine:
-        return engine_of(self, mask)
 
     # --- explain and score -------------------------------------------------------------------
 
@@ -356,7 +287,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "prior_")
         images, _ = check_images(X, image_shape=self.image_shape_)
         names = [f"{self.basis} {feature}" for feature in range(len(self.importance_))]
-        return self._engine().explain(
+        return engine_of(self).explain(
             to_uint8(images), n_samples=50, targets=1, feature_names=names
         )
 
@@ -388,7 +319,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
             identity=identity,
             autoencoder=self.autoencoder_,
             attribute_classifier=self.attribute_classifier_,
-            read=self._engine().reader.codes(to_uint8(images)),
+            read=engine_of(self).reader.codes(to_uint8(images)),
             sample_weight=sample_weight,
         )
 

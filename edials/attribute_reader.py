@@ -16,7 +16,7 @@ from scipy.special import log_softmax, softmax
 
 from ._targets import AttributeTargets
 from ._validation import Labels
-from .certification import Panel
+from .certification import Panel, View
 
 # An attribute belongs to people, not photos, if so many photos agree with their person's, and so
 # much of that is more than chance (Cohen's kappa): what is rare everywhere agrees by itself.
@@ -90,12 +90,14 @@ class AttributeReader:
         """Whether the records say anything."""
         return any(np.ptp(record) > 0 for record in self.records)
 
-    def codes(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def codes(self, images: NDArray[np.uint8], view: View | None = None) -> NDArray[np.int64]:
         """Attributes of images as class codes.
 
         Parameters
         ----------
         images : ndarray of shape (n, height, width, 3), dtype uint8
+        view : View, optional
+            The panel's, if it has looked at the images already.
 
         Returns
         -------
@@ -105,7 +107,8 @@ class AttributeReader:
             return np.empty((len(images), 0), dtype=np.int64)
         if not self.useful:
             return self.classifier.predict_codes(images)
-        scores = np.asarray(self.panel.logits(images), dtype=np.float64)
+        seen_by_panel = self.panel.logits(images) if view is None else view.logits
+        scores = np.array(seen_by_panel, dtype=np.float64)
         # A recogniser that says nothing about an image leaves it to the classifier.
         scores[~np.isfinite(scores).all(axis=1)] = 0.0
         spread = scores.std(axis=1, keepdims=True)

@@ -18,7 +18,7 @@ from torch import nn
 from ._augmentation import augment_faces
 from ._random import forked_torch, stage_seeds
 from ._targets import AttributeTargets, decode_attributes, encode_attributes
-from ._training import FaceDataset, FaceNet, TrainingLength, map_images, split_rows
+from ._training import FaceDataset, FaceNet, TrainingLength, check_precision, map_images, split_rows
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, resolve_device
 from .exceptions import InvalidLabelsError
@@ -56,6 +56,9 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
     warm_start : bool, default=False
         Start from the previous fit's weights, if it had the same attributes and image size.
     device : str, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the network computes in, training and inference: bfloat16 where the device has it, by
+        default.
     random_state : int, RandomState instance or None, default=None
     verbose : int, default=0
 
@@ -94,6 +97,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         image_shape: tuple[int, int, int] | None = None,
         warm_start: bool = False,
         device: str = "auto",
+        precision: str = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ):
@@ -108,6 +112,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         self.image_shape = image_shape
         self.warm_start = warm_start
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 
@@ -131,6 +136,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
         targets = self._check_targets(y, len(images))
         check_batch_size(self.batch_size)
+        check_precision(self.precision)
         seeds = stage_seeds(self.random_state, "weights", "split", "training")
         device = resolve_device(self.device)
 
@@ -152,6 +158,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
             FaceDataset(images[training], targets.codes[training], weights),
             FaceDataset(images[held_out], targets.codes[held_out]) if len(held_out) else None,
             device=device,
+            precision=self.precision,
             seed=seeds["training"],
             learning_rate=self.learning_rate,
             patience=self.patience,
@@ -176,6 +183,7 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
             images,
             device=torch.device(self.net_.device),
             batch_size=self.batch_size,
+            precision=self.precision,
         )
         ends = np.cumsum([len(classes) for classes in self.classes_per_attribute_.values()])
         return np.split(scores, ends[:-1], axis=1)

@@ -21,6 +21,7 @@ from ._training import (
     FaceDataset,
     FaceNet,
     TrainingLength,
+    check_precision,
     map_images,
     run_in_batches,
     split_rows,
@@ -91,6 +92,9 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
     warm_start : bool, default=False
         Continue from the previous fit's weights, if it had as many classes and the same size.
     device : str, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the network computes in, training and inference: bfloat16 where the device has it, by
+        default.
     random_state : int, RandomState instance or None, default=None
     verbose : int, default=0
 
@@ -139,6 +143,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         image_shape: tuple[int, int, int] | None = None,
         warm_start: bool = False,
         device: str = "auto",
+        precision: str = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ):
@@ -159,6 +164,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         self.image_shape = image_shape
         self.warm_start = warm_start
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 
@@ -184,6 +190,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
         targets = encode_attributes(y, len(images))
         check_batch_size(self.batch_size)
+        check_precision(self.precision)
         seeds = stage_seeds(self.random_state, "weights", "split", "training", "components")
         device = resolve_device(self.device)
 
@@ -236,6 +243,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
             FaceDataset(images[training], codes[training]),
             FaceDataset(images[held_out], codes[held_out]) if len(held_out) else None,
             device=device,
+            precision=self.precision,
             seed=seeds["training"],
             learning_rate=self.learning_rate,
             patience=self.patience,
@@ -275,6 +283,7 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
             images,
             device=torch.device(self.net_.device),
             batch_size=self.batch_size,
+            precision=self.precision,
         )
 
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
@@ -331,7 +340,7 @@ def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> ND
     Parameters
     ----------
     estimator : fitted estimator
-        With ``net_``, ``latent_dim_`` and ``batch_size``.
+        With ``net_``, ``latent_dim_``, ``batch_size`` and ``precision``.
     decoder : nn.Module
     latents : array-like of shape (n_samples, latent_dim)
 
@@ -352,7 +361,7 @@ def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> ND
             f"latents have shape {tuple(rows.shape)}; expected "
             f"(n_samples, {estimator.latent_dim_})."
         )
-    return to_pictures(run_in_batches(decoder, rows, estimator.batch_size))
+    return to_pictures(run_in_batches(decoder, rows, estimator.batch_size, estimator.precision))
 
 
 def _start_at_principal_components(module: AutoencoderNetwork, images: NDArray, seed: int) -> None:

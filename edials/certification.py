@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,10 @@ class Panel:
         self.verifies = hasattr(classifier, "embed") and hasattr(classifier, "threshold")
         self.threshold = classifier.threshold(fmr) if self.verifies else np.nan
 
+    def view(self, pictures: NDArray[np.uint8]) -> View:
+        """The pictures as the classifier sees them."""
+        return View(self, pictures)
+
     def logits(self, pictures: NDArray[np.uint8]) -> NDArray:
         """One score per picture and person, higher is more likely, shape (n, n_people)."""
         X = as_input(self.classifier, pictures)
@@ -56,40 +62,34 @@ class Panel:
         named = self.classifier.predict(X)
         return (named[:, None] == self.classifier.classes_[None]).astype(float)
 
-    def candidates(self, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """The quarter of the people that each picture most resembles, best first, as codes."""
-        count = max(1, self.n_people // 4)
-        return np.argsort(-self.logits(pictures), axis=1, kind="stable")[:, :count]
-
-    def names_any(
-        self, pictures: NDArray[np.uint8], candidates: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Whether the person named is one of the original's candidates: evasion with a margin."""
-        named = self.logits(pictures).argmax(axis=1)
-        return (candidates == named[:, None]).any(axis=1)
-
     def embed(self, pictures: NDArray[np.uint8]) -> NDArray:
         """Unit embeddings; NaN if the classifier cannot embed."""
         if not self.verifies:
             return np.full((len(pictures), 1), np.nan)
         return self.classifier.embed(as_input(self.classifier, pictures))
 
-    def similarity(
-        self, originals: NDArray[np.uint8], pictures: NDArray[np.uint8]
-    ) -> NDArray[np.float64]:
-        """Cosine of every picture with its own original; NaN if the classifier cannot embed."""
-        return (self.embed(originals) * self.embed(pictures)).sum(axis=1, dtype=np.float64)
+    def candidates(self, view: View) -> NDArray[np.int64]:
+        """The quarter of the people that each picture most resembles, best first, as codes."""
+        count = max(1, self.n_people // 4)
+        return np.argsort(-view.logits, axis=1, kind="stable")[:, :count]
 
-    def matches(self, references: NDArray, pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    def names_any(self, view: View, candidates: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the person named is one of the original's candidates: evasion with a margin."""
+        return (candidates == view.logits.argmax(axis=1)[:, None]).any(axis=1)
+
+    def similarity(self, references: NDArray, view: View) -> NDArray[np.float64]:
+        """Cosine of every picture with its original's embedding; NaN if nothing can be embedded."""
+        return (references * view.embeddings).sum(axis=1, dtype=np.float64)
+
+    def matches(self, references: NDArray, view: View) -> NDArray[np.bool_]:
         """Whether a picture matches its original's embedding; True where that cannot be said.
 
         Never True for a classifier that does not verify.
         """
         if not self.verifies:
-            return np.zeros(len(pictures), dtype=bool)
-        similarity = (references * self.embed(pictures)).sum(axis=1, dtype=np.float64)
+            return np.zeros(len(view.pictures), dtype=bool)
         # Not "above": a recogniser that gives everybody one embedding, or NaN, tells nothing.
-        return ~(similarity < self.threshold)
+        return ~(self.similarity(references, view) < self.threshold)
 
     def true_match_rate(self, pictures: NDArray[np.uint8], people: NDArray[np.int64]) -> float:
         """Share of pairs of one person above the threshold; NaN without such pairs or embeddings.
@@ -106,6 +106,32 @@ class Panel:
         embedded = self.embed(pictures)
         similarity = (embedded[first[pairs]] * embedded[second[pairs]]).sum(axis=1)
         return float((similarity > self.threshold).mean())
+
+
+@dataclass(frozen=True)
+class View:
+    """Pictures as a panel sees them: looked at once, and only for what is asked.
+
+    Attributes
+    ----------
+    panel : Panel
+    pictures : ndarray of shape (n, height, width, 3), dtype uint8
+    """
+
+    panel: Panel
+    pictures: NDArray[np.uint8]
+
+    @cached_property
+    def embeddings(self) -> NDArray:
+        """Of shape (n, embedding_dim), as :meth:`Panel.embed`."""
+        return self.panel.embed(self.pictures)
+
+    @cached_property
+    def logits(self) -> NDArray:
+        """Of shape (n, n_people), as :meth:`Panel.logits`."""
+        if is_ours(self.panel.classifier):
+            return self.panel.classifier.logits_of(self.embeddings)
+        return self.panel.logits(self.pictures)
 
 
 def is_ours(classifier: Any) -> bool:

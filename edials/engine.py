@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ._random import keyed_normal
-from ._validation import to_pictures
+from ._validation import ImageFormat, to_pictures
 from .attribute_reader import AttributeReader
 from .attribution import make_explainer
 from .certification import (
@@ -26,6 +26,7 @@ from .certification import (
     UNCERTIFIED,
     WITHHELD,
     Panel,
+    View,
     is_blank,
     is_original,
 )
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     import shap
 
 _BLANK = 128
+# Gradients per image that evasion is led by.
+_EVADE_SAMPLES = 8
 # Below strength 1 the door leans on the recogniser, which should match a person's photos at least
 # this often where strangers match once in a hundred times.
 _USEFUL_MATCH_RATE = 0.1
@@ -70,6 +73,12 @@ class AnonymizationResult:
     steps: NDArray[np.int64]
     scores: NDArray[np.float64]
     verdicts: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, outcome: Outcome, image_format: ImageFormat, first: int = 0) -> AnonymizationResult:
+        """Leave out what is not certified; ``first`` is the place of the first image."""
+        kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
+        return cls(image_format.restore(outcome.pictures[kept]), first + kept, *outcome[1:])
 
 
 class Outcome(NamedTuple):
@@ -115,6 +124,8 @@ class Engine:
     secret : bytes
     perturbation : {"surrogate", "evade"}
     explainer : as :func:`edials.attribution.make_explainer` takes it
+    precision : {"auto", "float32", "bfloat16"}
+        What explanations compute in.
     """
 
     autoencoder: Any
@@ -131,14 +142,17 @@ class Engine:
     secret: bytes
     perturbation: str
     explainer: Any
+    precision: str
 
-    def warn_of_known_ways(self, true_match_rate: float) -> None:
+    def warn_of_known_ways(self, true_match_rate: float, stacklevel: int) -> None:
         """Warn if what is asked for leaves a known way to the person.
 
         Parameters
         ----------
         true_match_rate : float
             How often the panel matches two photos of one person.
+        stacklevel : int
+            Where the user's call is, as :func:`warnings.warn` counts.
         """
         said = None
         if self.perturbation == "evade":
@@ -155,7 +169,7 @@ class Engine:
                 f"Train it longer or on more people, or use strength=1."
             )
         if said:
-            warnings.warn(said, IdentityLeakWarning, stacklevel=4)
+            warnings.warn(said, IdentityLeakWarning, stacklevel=stacklevel)
 
     def run(self, originals: NDArray[np.uint8], scored: bool = True) -> Outcome:
         """Anonymize a batch and judge it at the door; nothing uncertified leaves.
@@ -169,18 +183,20 @@ class Engine:
             Whether to compare what was made with its original in the panel's eyes, for the record;
             else scores are NaN. The door does not need them.
         """
-        outcome = self._made(originals)
+        view = self.panel.view(originals)
+        outcome = self._made(originals, view)
         if scored:
-            outcome = outcome._replace(scores=self.panel.similarity(originals, outcome.pictures))
+            similarity = self.panel.similarity(view.embeddings, self.panel.view(outcome.pictures))
+            outcome = outcome._replace(scores=similarity)
         withheld = outcome.verdicts == WITHHELD
         outcome.pictures[withheld] = _BLANK
         return outcome
 
-    def _made(self, originals: NDArray[np.uint8]) -> Outcome:
+    def _made(self, originals: NDArray[np.uint8], view: View) -> Outcome:
         if self.perturbation == "surrogate" and not self.mask.any():
             return self._reconstruct(originals)
-        codes = self.reader.codes(originals)
-        pictures, steps, passed = self._attempt(originals, codes)
+        codes = self.reader.codes(originals, view)
+        pictures, steps, passed = self._attempt(originals, codes, view)
         passed &= ~is_original(originals, pictures)
         verdicts = np.full(len(originals), CERTIFIED, dtype="U12")
         again = ~passed
@@ -199,11 +215,11 @@ class Engine:
         return Outcome(pictures, steps, np.full(len(originals), np.nan), verdicts)
 
     def _attempt(
-        self, originals: NDArray[np.uint8], codes: NDArray[np.int64]
+        self, originals: NDArray[np.uint8], codes: NDArray[np.int64], view: View
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
         """Pictures, steps, and who passes the recogniser."""
         if self.perturbation == "evade":
-            pictures, steps = self.evade(originals)
+            pictures, steps = self.evade(originals, codes, view)
             return pictures, steps, steps > 0
         pictures = self.replace(originals, codes, self.draw)
         steps = np.zeros(len(originals), dtype=np.int64)
@@ -212,9 +228,10 @@ class Engine:
         if self.mask.all():
             passed = np.ones(len(originals), dtype=bool)
         elif self.panel.verifies:
-            passed = ~self.panel.matches(self.panel.embed(originals), pictures)
+            passed = ~self.panel.matches(view.embeddings, self.panel.view(pictures))
         else:
-            passed = ~self.panel.names_any(pictures, self.panel.candidates(originals))
+            candidates = self.panel.candidates(view)
+            passed = ~self.panel.names_any(self.panel.view(pictures), candidates)
         return pictures, steps, passed
 
     @cached_property
@@ -265,55 +282,67 @@ class Engine:
         digest.update(repr(prior.emphasis).encode())
         return digest.digest()
 
-    def evade(self, originals: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def evade(
+        self, originals: NDArray[np.uint8], codes: NDArray[np.int64], view: View
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Push every image until the panel neither names a candidate nor matches the original.
 
         Steps are -1 where it still does.
         """
-        explanation = self.explain(originals, n_samples=16)
-        panel = self.panel
-        candidates, references = panel.candidates(originals), panel.embed(originals)
+        explanation = self._explained(originals, codes, view, n_samples=_EVADE_SAMPLES)
+        candidates = self.panel.candidates(view)
 
-        def known(pictures: NDArray[np.uint8], rows: NDArray) -> NDArray[np.bool_]:
-            named = panel.names_any(pictures, candidates[rows])
-            return named | panel.matches(references[rows], pictures)
+        pictures = np.full_like(originals, _BLANK)
 
         def recognised(moved: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-            pictures = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
-            return torch.from_numpy(known(pictures, rows.numpy()))
+            made = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
+            seen, of = self.panel.view(made), rows.numpy()
+            still = self.panel.names_any(seen, candidates[of])
+            still |= self.panel.matches(view.embeddings[of], seen)
+            # The bytes that leave are those that were judged. The last that pass are the least
+            # distorted.
+            pictures[of[~still]] = made[~still]
+            return torch.from_numpy(still)
 
-        moved, steps = evade(
+        steps = evade(
             torch.from_numpy(explanation.data),
             torch.from_numpy(explanation.values.astype(np.float32)),
             torch.from_numpy(self.centre),
             torch.from_numpy(self.spread),
             recognised,
         )
-        pictures = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
-        # The bytes that leave are what is judged, not the numbers they were rounded from.
-        taken = steps.numpy()
-        taken[known(pictures, np.arange(len(pictures)))] = -1
-        return pictures, taken
+        return pictures, steps[1].numpy()
 
     def coordinates(self, originals: NDArray[np.uint8]) -> torch.Tensor:
         """Latent features in the basis, shape (n, n_features), on the CPU."""
         return self.basis.rotate(torch.from_numpy(self.autoencoder.encode(originals)))
 
-    def explain(
+    def explain(self, originals: NDArray[np.uint8], **settings: Any) -> shap.Explanation:
+        """SHAP values of the log-odds of the person that the panel sees.
+
+        The background of an image are synthetic draws for its own predicted attributes.
+
+        Parameters
+        ----------
+        originals : ndarray of shape (n, height, width, 3), dtype uint8
+        **settings
+            ``n_samples``, ``seed=0`` and ``feature_names=None`` of the explainer, and ``targets``:
+            how many of the most likely people are taken together (None: a quarter).
+        """
+        view = self.panel.view(originals)
+        return self._explained(originals, self.reader.codes(originals, view), view, **settings)
+
+    def _explained(
         self,
         originals: NDArray[np.uint8],
+        codes: NDArray[np.int64],
+        view: View,
         *,
         n_samples: int,
         seed: int = 0,
         targets: int | None = None,
         feature_names: list[str] | None = None,
     ) -> shap.Explanation:
-        """SHAP values of the log-odds of the ``targets`` most likely people (None: a quarter).
-
-        The background of an image are synthetic draws for its own predicted attributes.
-        """
-        coordinates = self.coordinates(originals).numpy()
-        candidates = self.panel.candidates(originals)[:, :targets]
         classifier, network = self.panel.classifier, self.autoencoder.module_
         explainer: Any = self.explainer
         if hasattr(classifier, "logits_tensor"):
@@ -324,9 +353,10 @@ class Engine:
         score = IdentityScore(
             RotatedDecoder(network.decoder, self.basis),
             logits,
-            torch.from_numpy(np.ascontiguousarray(candidates)),
+            torch.from_numpy(np.ascontiguousarray(self.panel.candidates(view)[:, :targets])),
+            # The other explainers hook modules, or subtract what hardly differs.
+            precision=self.precision if explainer == "gradient" else "float32",
         )
-        groups, background_groups = self.reader.codes(originals), self.background_codes
         settings: dict[str, Any] = {
             "device": self.autoencoder.net_.device,
             "random_state": seed,
@@ -335,9 +365,10 @@ class Engine:
         if explainer == "gradient":
             settings |= {
                 "n_samples": n_samples,
-                "groups": _as_cells(groups, self.prior.sizes),
-                "background_groups": _as_cells(background_groups, self.prior.sizes),
+                "groups": _as_cells(codes, self.prior.sizes),
+                "background_groups": _as_cells(self.background_codes, self.prior.sizes),
             }
+        coordinates = self.coordinates(originals).numpy()
         return make_explainer(explainer, score, self.background, **settings)(coordinates)
 
     def _plain_logits(self, images: torch.Tensor) -> torch.Tensor:

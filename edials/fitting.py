@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from ._targets import AttributeTargets
+from ._training import check_precision
 from ._validation import Labels, check_batch_size, encode_labels, to_uint8
 from .attribute_reader import AttributeReader
 from .attributes import AttributeClassifier
@@ -35,6 +36,7 @@ from .surrogates import SurrogatePrior, fit_prior
 # The door lets two pictures match as often as two different people do by chance.
 _DOOR_FMR = 0.01
 _BACKGROUND_ROWS = 200
+_COMMON = ("device", "batch_size", "precision", "verbose")
 _READ_ROWS, _EMPHASES = 256, (1.0, 1.25, 1.5, 1.75, 2.0)
 _EXPLAINED_ROWS, _EXPLAINED_SAMPLES, _MATCHED_ROWS = 128, 16, 500
 
@@ -62,6 +64,7 @@ def check_parameters(model: Any) -> None:
     if not model.risk_budget > 0:
         raise ValueError(f"risk_budget={model.risk_budget!r}; expected bits, more than 0.")
     check_batch_size(model.batch_size)
+    check_precision(model.precision)
     check_explainer(model.explainer)
     if not model.attribute_weight >= 0:
         raise ValueError(f"attribute_weight={model.attribute_weight!r}; expected 0 or more.")
@@ -108,7 +111,7 @@ def fit_parts(
     seeds : dict of str to int
         Of the stages "autoencoder", "identity" and "attributes".
     **common
-        Parameters of the defaults: ``device``, ``batch_size``, ``verbose``.
+        Parameters of the defaults, see :func:`common_of`.
     """
     table, classifier = None, None
     if kept is not None:
@@ -127,6 +130,11 @@ def fit_parts(
     known = people.known
     recogniser.fit(as_input(recogniser, images[known]), people.classes[people.codes[known]])
     return Parts(classifier, autoencoder, recogniser)
+
+
+def common_of(model: Any) -> dict[str, Any]:
+    """Parameters of the anonymizer that its default parts share."""
+    return {name: getattr(model, name) for name in _COMMON}
 
 
 def _own(part: Any, default: type, common: dict[str, Any], seed: int) -> Any:
@@ -297,7 +305,7 @@ def fit_surrogate_decoder(
     if isinstance(given, FrozenEstimator):
         return given
     like = getattr(autoencoder, "estimator", autoencoder)
-    common = {name: getattr(model, name) for name in ("device", "batch_size", "verbose")}
+    common = common_of(model)
     common |= {k: getattr(like, k) for k in ("size", "max_epochs") if hasattr(like, k)}
     rows = fitted_on[people[fitted_on] >= 0]
     parts = np.array_split(rows, max(1, len(rows) // 256))
@@ -341,6 +349,7 @@ def engine_of(model: Any, mask: bool = True) -> Engine:
         secret=model._secret if mask else b"",
         perturbation=model.perturbation,
         explainer=model.explainer,
+        precision=model.precision,
     )
 
 

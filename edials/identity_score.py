@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from ._training import autocast
+
 
 class Score:
     """What the two scores share: ``outputs`` looks at latents, ``compare`` at whose they are."""
@@ -25,12 +27,14 @@ class Score:
         self,
         decoder: Callable[[torch.Tensor], torch.Tensor],
         reader: Callable[[torch.Tensor], torch.Tensor],
+        precision: str = "float32",
     ):
-        self.decoder, self.reader = decoder, reader
+        self.decoder, self.reader, self.precision = decoder, reader, precision
 
     def outputs(self, latents: torch.Tensor) -> torch.Tensor:
         """What the recogniser says of the decoded latents; needs no knowledge of the row."""
-        return self.reader(self.decoder(latents))
+        with autocast(latents.device, self.precision):
+            return self.reader(self.decoder(latents)).float()
 
     def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
@@ -55,6 +59,8 @@ class IdentityScore(Score):
     logits : callable Tensor (m, 3, height, width) -> Tensor (m, n_people)
     candidates : Tensor of shape (n, n_candidates), dtype int64
         The people that each explained row might be; fewer than all.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        What both networks compute in.
     """
 
     def __init__(
@@ -62,8 +68,9 @@ class IdentityScore(Score):
         decoder: Callable[[torch.Tensor], torch.Tensor],
         logits: Callable[[torch.Tensor], torch.Tensor],
         candidates: torch.Tensor,
+        precision: str = "float32",
     ):
-        super().__init__(decoder, logits)
+        super().__init__(decoder, logits, precision)
         self.logits, self.candidates = logits, candidates
 
     def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -84,6 +91,8 @@ class SimilarityScore(Score):
     embed : callable Tensor (m, 3, height, width) -> Tensor (m, embedding_dim)
         For DeepExplainer one that uses each module once, so without a mirrored copy.
     references : Tensor of shape (n, embedding_dim)
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        What both networks compute in.
     """
 
     def __init__(
@@ -91,8 +100,9 @@ class SimilarityScore(Score):
         decoder: Callable[[torch.Tensor], torch.Tensor],
         embed: Callable[[torch.Tensor], torch.Tensor],
         references: torch.Tensor,
+        precision: str = "float32",
     ):
-        super().__init__(decoder, embed)
+        super().__init__(decoder, embed, precision)
         self.embed, self.references = embed, references
 
     def compare(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -121,7 +131,10 @@ class RotatedDecoder(nn.Module):
         self.decoder, self.basis = decoder, basis
 
     def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
-        return self.decoder(self.basis.unrotate(coordinates))
+        # At full precision: what is turned sums over hundreds of features.
+        with autocast(coordinates.device, "float32"):
+            latents = self.basis.unrotate(coordinates)
+        return self.decoder(latents)
 
 
 class RecogniserLogits(nn.Module):

@@ -159,7 +159,7 @@ class Recogniser(nn.Module):
         self.directions = nn.Parameter(torch.randn(n_classes, embedding_dim))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(self.backbone(images))
+        return functional.normalize(self.backbone(images).float())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return functional.linear(self.embed(images), functional.normalize(self.directions))
@@ -224,7 +224,7 @@ class Encoder(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         # Contiguous first: flattening must follow (channel, row, column) in either memory layout.
         pixels = self.shrink(images).contiguous().flatten(1)
-        return self.linear(pixels) + self.convolutional(images * 2 - 1)
+        return self.linear(pixels).float() + self.convolutional(images * 2 - 1).float()
 
 
 class Decoder(nn.Module):
@@ -259,7 +259,9 @@ class Decoder(nn.Module):
         self.convolutional = nn.Sequential(*layers)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.enlarge(self.to_picture(self.linear(latents))) + self.convolutional(latents)
+        smooth = self.enlarge(self.to_picture(self.linear(latents)))
+        # Summed at full precision: in bfloat16 a bright pixel has no 256 levels.
+        return smooth.float() + self.convolutional(latents).float()
 
 
 class LatentDiscriminator(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ._augmentation import augment_faces
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, TrainingLength, map_images, split_rows
+from ._training import FaceDataset, FaceNet, TrainingLength, check_precision, map_images, split_rows
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, encode_labels, resolve_device
 from .discriminant import COSINE_SCALE, discriminant
@@ -69,6 +69,9 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
     warm_start : bool, default=False
         Start from the previous fit's backbone; only the people's directions start anew.
     device : str, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the network computes in, training and inference: bfloat16 where the device has it, by
+        default.
     random_state : int, RandomState instance or None, default=None
     verbose : int, default=0
 
@@ -118,6 +121,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         image_shape: tuple[int, int, int] | None = None,
         warm_start: bool = False,
         device: str = "auto",
+        precision: str = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ):
@@ -135,6 +139,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         self.image_shape = image_shape
         self.warm_start = warm_start
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 
@@ -163,6 +168,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
         codes, classes = _check_identity(y, len(images))
         check_batch_size(self.batch_size)
+        check_precision(self.precision)
         seeds = stage_seeds(self.random_state, "weights", "split", "training")
         device = resolve_device(self.device)
 
@@ -183,6 +189,7 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             FaceDataset(images[training], codes[training], weights[training]),
             FaceDataset(images[held_out], codes[held_out]) if len(held_out) else None,
             device=device,
+            precision=self.precision,
             seed=seeds["training"],
             learning_rate=self.learning_rate,
             patience=self.patience,
@@ -241,16 +248,17 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             images,
             device=torch.device(self.net_.device),
             batch_size=self.batch_size,
+            precision=self.precision,
         )
 
     def embed_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable."""
         both = self.module_.embed(images) + self.module_.embed(images.flip(3))
-        return functional.normalize(both)
+        return functional.normalize(both.float())
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
         """Logit of every person, shape (n_samples, n_people)."""
-        return self._logits(self.embed(X))
+        return self.logits_of(self.embed(X))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probability of every person of the gallery, shape (n_samples, n_people)."""
@@ -277,7 +285,8 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
         """Logits of a tensor of pictures without the mirrored copy; differentiable."""
         return self.head_(self.module_.embed(images))
 
-    def _logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits_of(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logit of every person from embeddings (n, embedding_dim), shape (n, n_people)."""
         with torch.inference_mode():
             rows = torch.from_numpy(embeddings).to(self.head_.weight.device)
             return self.head_(rows).cpu().numpy()

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, TrainingLength, train
+from ._training import FaceDataset, FaceNet, TrainingLength, check_precision, train
 from ._validation import check_batch_size, resolve_device
 from .autoencoder import decode_latents
 from .identity_basis import IdentityBasis
@@ -53,6 +53,9 @@ class SurrogateDecoder(BaseEstimator):
         Peak of a schedule that rises linearly and falls as a cosine.
     batch_size : int, default=64
     device : str, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the network computes in, training and inference: bfloat16 where the device has it, by
+        default.
     random_state : int, RandomState instance or None, default=None
     verbose : int, default=0
 
@@ -72,6 +75,7 @@ class SurrogateDecoder(BaseEstimator):
         learning_rate: float = 1e-3,
         batch_size: int = 64,
         device: str = "auto",
+        precision: str = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ):
@@ -80,6 +84,7 @@ class SurrogateDecoder(BaseEstimator):
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 
@@ -125,6 +130,7 @@ class SurrogateDecoder(BaseEstimator):
             If ``batch_size`` or ``max_epochs`` cannot be used.
         """
         check_batch_size(self.batch_size)
+        check_precision(self.precision)
         seeds = stage_seeds(self.random_state, "training", "noise")
         device = resolve_device(self.device)
         self.image_shape_ = images.shape[1:]
@@ -140,6 +146,7 @@ class SurrogateDecoder(BaseEstimator):
                 FaceDataset(images[rows], made, weights[rows]),
                 None,
                 device=device,
+                precision=self.precision,
                 seed=seeds["training"],
                 learning_rate=self.learning_rate,
                 max_epochs=self.max_epochs,

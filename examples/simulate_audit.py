@@ -32,6 +32,7 @@ from edials.audit.attackers import LatentAttacker, PixelAttacker
 from edials.audit.calibration import interval
 from edials.audit.figures import AttackFigures, People, judge_scores
 from edials.datasets import draw_factors, make_faces, render_faces
+from edials.fitting import engine_of
 
 KEPT = ["age", "gender"]
 _LINEAR = ("LDA on the pixels", "LDA on the surroundings")
@@ -76,7 +77,7 @@ def predicted(repeats: int) -> dict[str, Any]:
     for seed in range(repeats):
         town = make_faces(36, 14, size=32, random_state=1000 + seed)
         other = model.rekeyed(seed)
-        read = model._engine().reader.codes(town.images)
+        read = engine_of(model).reader.codes(town.images)
         true = encode_attributes(town.attributes[KEPT], len(read), classes).codes
         steady.append((read == true).all(axis=1).mean())
         attackers = [LatentAttacker(model.autoencoder_), *_LINEAR]

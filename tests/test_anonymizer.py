@@ -31,7 +31,7 @@ from edials.exceptions import (
     InvalidLabelsError,
     WithheldImageError,
 )
-from edials.fitting import turns_of
+from edials.fitting import engine_of, turns_of
 from edials.losses import structural_similarity
 from edials.surrogate_decoder import SurrogateDecoder
 
@@ -68,7 +68,7 @@ def test_no_original_leaves(faces, fitted):
 def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeypatch):
     """Other pixels, the same predicted attributes and the same draw: the same bytes."""
     originals = faces.images[:6]
-    engine = fitted._engine()
+    engine = engine_of(fitted)
     codes = engine.reader.codes(originals)
     monkeypatch.setattr(
         "edials.engine.keyed_normal",
@@ -309,7 +309,7 @@ def test_an_attribute_that_names_people_is_refused(faces):
 
 
 def test_releases_at_two_strengths_share_no_draws(faces, fitted):
-    engine = fitted._engine()
+    engine = engine_of(fitted)
     half = np.arange(48) < 24
     assert engine._key(engine.mask) == engine._key(engine.mask.copy())
     assert engine._key(engine.mask) != engine._key(half)
@@ -402,7 +402,7 @@ def test_a_skorch_recogniser(faces, fitted):
 
 def test_surrogate_decoder_learns_from_draws(fitted, faces):
     """It shows photos better than the autoencoder's decoder shows draws for them."""
-    engine, images = fitted._engine(), faces.images
+    engine, images = engine_of(fitted), faces.images
     latents, turns = fitted.autoencoder_.encode(images), turns_of(images)
     people = np.unique(faces.identity, return_inverse=True)[1]
     features = engine.coordinates(images).numpy()

@@ -22,7 +22,7 @@ from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecode
 from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
 from edials.networks import AutoencoderNetwork, Recogniser
-from edials.perturbation import choose
+from edials.perturbation import choose, evade
 from edials.surrogate_decoder import _row_weights as row_weights_of_decoder
 from edials.surrogates import fit_prior
 
@@ -41,6 +41,7 @@ ROOMS = [
     *("attribution", "identity_basis", "surrogates", "perturbation"),
     *("surrogate_decoder", "certification"),
     *("audit", "kept", "attribute_reader", "evidence", "budget", "engine", "fitting", "frontier"),
+    *("streaming", "release"),
     *(
         "scoring",
         "anonymizer",
@@ -298,3 +299,44 @@ def test_surrogate_decoder_does_not_learn_faces_of_readings_that_few_share():
     assert not row_weights_of_decoder(people[:4], codes[:4]).any()
     # Where nobody is named, all of a reading's photos count.
     np.testing.assert_allclose(row_weights_of_decoder(np.full(6, -1), codes[:6]), np.ones(6))
+
+
+def _walked(coordinates, attributions, centre, scale, recognised, max_steps=40):
+    """The path of evasion, step by step: the published loop."""
+    deviation, steps = coordinates - centre, []
+    towards = -torch.sign(attributions) * torch.sign(deviation) * scale
+    rank = attributions.abs().argsort(dim=1, descending=True).argsort(dim=1)
+    for row in range(len(coordinates)):
+        features, reach, taken = 0.0, 1.0, -1
+        for step in range(1, max_steps + 1):
+            features = float(step) if step <= 12 else features * 1.5
+            reach = reach if step <= 12 else reach * 1.15
+            pushed = deviation[row] + reach * towards[row] * (rank[row] < features)
+            pushed = pushed * deviation[row].norm() / pushed.norm()
+            if not recognised((centre + pushed)[None], torch.tensor([row]))[0]:
+                taken = step
+                break
+        steps.append(taken)
+    return torch.tensor(steps)
+
+
+def test_evasion_finds_the_least_step_that_is_not_recognised():
+    generator = torch.Generator().manual_seed(0)
+    coordinates, attributions = torch.randn(2, 60, 48, generator=generator)
+    centre, scale = torch.zeros(48), torch.ones(48)
+    bar = torch.linspace(-0.9, 0.95, 60)
+    rounds = []
+
+    def recognised(moved, rows):
+        rounds.append(len(rows))
+        return torch.cosine_similarity(moved, coordinates[rows]) > bar[rows]
+
+    moved, steps = evade(coordinates, attributions, centre, scale, recognised)
+    looked_at = sum(rounds)
+    walked = _walked(coordinates, attributions, centre, scale, recognised)
+    assert (steps == walked).all()
+    assert (steps == -1).any()
+    assert len(steps.unique()) > 10
+    found = steps > 0
+    assert not recognised(moved[found], torch.arange(60)[found]).any()
+    assert looked_at < 0.8 * torch.where(walked > 0, walked, 40).sum()

@@ -95,6 +95,7 @@ class ReverseAttacker:
             images,
             device=torch.device(self.net_.device),
             batch_size=self.batch_size,
+            precision="auto",
         )
         return to_pictures(torch.from_numpy(made))
 

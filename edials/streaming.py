@@ -1,0 +1,152 @@
+"""Images of any number through the engine: in parts, shared among workers, in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import NDArray
+
+from ._validation import ImageFormat, check_images, to_uint8
+from .engine import AnonymizationResult, Engine, Outcome
+from .images import read_images
+
+# Files and iterators are taken so many images at a time where nobody says.
+_PART_ROWS = 1024
+
+
+def run_all(
+    engine: Engine, images: NDArray, rows: int, n_jobs: int | None, scored: bool
+) -> Outcome:
+    """Anonymize images, so many rows at a time; every worker takes one shard.
+
+    Parameters
+    ----------
+    engine : Engine
+        Sent to every worker once.
+    images : ndarray of shape (n_samples, height, width, 3)
+        Checked. Workers get a memory map as such, and only what they read of it.
+    rows : int
+        Shards are whole multiples of it, so the bytes do not depend on the number of workers.
+    n_jobs : int or None
+        As joblib takes it: None follows ``joblib.parallel_config``, and is one worker without it.
+    scored : bool
+        As :meth:`Engine.run` takes it.
+
+    Returns
+    -------
+    Outcome
+    """
+    starts = np.arange(0, max(len(images), 1), rows)
+    shards = np.array_split(starts, min(effective_n_jobs(n_jobs), len(starts)))
+    ends = [*(int(shard[0]) for shard in shards[1:]), len(images)]
+    parts = [images[int(shard[0]) : end] for shard, end in zip(shards, ends, strict=True)]
+    if len(parts) == 1:
+        return _run_shard(engine, images, rows, scored)
+    return joined(
+        Parallel(n_jobs=n_jobs)(delayed(_run_shard)(engine, part, rows, scored) for part in parts)
+    )
+
+
+def _run_shard(engine: Engine, images: NDArray, rows: int, scored: bool) -> Outcome:
+    pictures = np.empty(images.shape, dtype=np.uint8)
+    told = []
+    for start in range(0, max(len(images), 1), rows):
+        outcome = engine.run(to_uint8(images[start : start + rows]), scored)
+        pictures[start : start + rows] = outcome.pictures
+        told.append(outcome[1:])
+    return Outcome(pictures, *(np.concatenate(column) for column in zip(*told, strict=True)))
+
+
+def results_of(
+    engine: Engine,
+    parts: Iterator[tuple[NDArray, ImageFormat]],
+    rows: int,
+    n_jobs: int | None,
+) -> Iterator[AnonymizationResult]:
+    """What became of every part; arguments as in :func:`run_all`."""
+    first = 0
+    for images, image_format in parts:
+        outcome = run_all(engine, images, rows, n_jobs, scored=True)
+        yield AnonymizationResult.of(outcome, image_format, first)
+        first += len(images)
+
+
+def joined(outcomes: list[Outcome]) -> Outcome:
+    """Outcomes one below the other."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    return Outcome(*(np.concatenate(column) for column in zip(*outcomes, strict=True)))
+
+
+def parts_of(
+    X: Any, image_shape: tuple[int, int, int], rows: int | None
+) -> Iterator[tuple[NDArray, ImageFormat]]:
+    """Checked images, part by part; what is not in memory yet is read when its part is due.
+
+    Parameters
+    ----------
+    X : array-like of images or of paths, or iterator of images, of arrays of images, or of paths
+        Files are cropped to a centred square and resized; where images are not square they must
+        have the right size.
+    image_shape : tuple (height, width, 3)
+    rows : int or None
+        Images in a part; None takes arrays as one part.
+
+    Yields
+    ------
+    images : ndarray of shape (n_part, height, width, 3)
+    image_format : ImageFormat
+
+    Raises
+    ------
+    InvalidImageError, UnreadableImageError
+        If the images cannot be used, or read.
+    """
+    if isinstance(X, Iterator) or are_paths(X):
+        for part in _gathered(iter(X), image_shape, rows or _PART_ROWS):
+            yield check_images(part, image_shape=image_shape)
+        return
+    if rows is None:
+        yield check_images(X, image_shape=image_shape)
+        return
+    # Not np.asarray: a part of a memory map is checked when it is due.
+    array = X.to_numpy() if hasattr(X, "to_numpy") else X if hasattr(X, "shape") else np.asarray(X)
+    for start in range(0, max(len(array), 1), rows):
+        yield check_images(array[start : start + rows], image_shape=image_shape)
+
+
+def are_paths(X: Any) -> bool:
+    """Whether these are paths of files: the first one decides."""
+    if isinstance(X, (str, bytes)) or not isinstance(X, Iterable):
+        return False
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU":
+        return False
+    return isinstance(next(iter(X), None), (str, os.PathLike))
+
+
+def _gathered(items: Iterator[Any], image_shape: tuple[int, ...], rows: int) -> Iterator[NDArray]:
+    """Parts of at least so many images, but for the last one."""
+    height, width, _ = image_shape
+    first = next(items, None)
+    if first is None:
+        yield np.empty((0, *image_shape), dtype=np.uint8)
+        return
+    items = chain([first], items)
+    if isinstance(first, (str, os.PathLike)):
+        while paths := list(islice(items, rows)):
+            yield read_images(paths, height if height == width else None)
+        return
+    held: list[NDArray] = []
+    for item in items:
+        images = np.asarray(item)
+        held.append(images[None] if images.ndim == 3 else images)
+        if sum(map(len, held)) >= rows:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)

@@ -1,0 +1,91 @@
+"""Images of any number: memory maps, files, iterators, shards."""
+
+import copy
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+
+from edials import AnonymizationResult
+from edials.exceptions import InvalidImageError, UnreadableImageError
+from edials.images import write_image
+
+
+@pytest.fixture(scope="module")
+def released(faces, fitted):
+    return fitted.transform(faces.images)
+
+
+@pytest.fixture
+def small(fitted):
+    """Batches so small that a hundred images are several parts."""
+    return copy.copy(fitted).set_params(batch_size=16)
+
+
+@pytest.mark.parametrize("perturbation", ["surrogate", "evade"])
+@pytest.mark.filterwarnings("ignore:perturbation='evade' fools")
+def test_shards_give_the_bytes_of_the_serial_run(faces, small, perturbation):
+    model = small.set_params(perturbation=perturbation)
+    images = faces.images[:70]
+    alone = model.transform(images)
+    with parallel_config("threading", n_jobs=3):
+        threads = model.transform(images)
+    processes = copy.copy(model).set_params(n_jobs=2).transform(images)
+    np.testing.assert_array_equal(threads, alone)
+    np.testing.assert_array_equal(processes, alone)
+
+
+def test_dask_gives_the_bytes_of_the_serial_run(faces, small):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        parallel_config("dask"),
+    ):
+        shared = small.transform(faces.images)
+    np.testing.assert_array_equal(shared, small.transform(faces.images))
+
+
+def test_a_memory_map_is_read_part_by_part(faces, fitted, released, tmp_path):
+    np.save(tmp_path / "faces.npy", faces.images)
+    mapped = np.load(tmp_path / "faces.npy", mmap_mode="r")
+    np.testing.assert_array_equal(fitted.transform(mapped), released)
+    results = list(fitted.anonymize_stream(mapped, chunk_size=40))
+    assert [len(result.verdicts) for result in results] == [40, 40, 20]
+    assert all(isinstance(result, AnonymizationResult) for result in results)
+    kept = np.concatenate([result.kept_indices for result in results])
+    np.testing.assert_array_equal(kept, np.arange(100))
+    images = np.concatenate([result.images for result in results])
+    np.testing.assert_array_equal(images, released)
+
+
+def test_files_and_iterators(faces, fitted, released, tmp_path):
+    paths = [write_image(picture, tmp_path) for picture in faces.images[:10]]
+    np.testing.assert_array_equal(fitted.transform(paths), released[:10])
+    np.testing.assert_array_equal(fitted.transform(map(str, paths)), released[:10])
+    np.testing.assert_array_equal(fitted.transform(iter(faces.images[:10])), released[:10])
+    parts = (faces.images[:10][start : start + 4] for start in range(0, 10, 4))
+    results = list(fitted.anonymize_stream(parts, chunk_size=8))
+    assert [len(result.verdicts) for result in results] == [8, 2]
+    np.testing.assert_array_equal(np.concatenate([r.images for r in results]), released[:10])
+
+
+def test_floats_come_back_as_they_came(faces, fitted, released):
+    rows = faces.images[:6].reshape(6, -1) / 255.0
+    given = np.array_split(rows, 2)
+    np.testing.assert_allclose(fitted.transform(iter(given)), released[:6].reshape(6, -1) / 255.0)
+
+
+def test_a_stream_says_what_is_wrong_and_keeps_what_is_done(faces, fitted, tmp_path):
+    stream = fitted.anonymize_stream(iter([faces.images[:4], faces.images[:2, :16]]), chunk_size=4)
+    assert len(next(stream).images) == 4
+    with pytest.raises(InvalidImageError, match="expected \\(32, 32, 3\\)"):
+        next(stream)
+    with pytest.raises(InvalidImageError, match="0 sample"):
+        fitted.transform(iter([]))
+    with pytest.raises(UnreadableImageError, match="1 of 1 files failed"):
+        fitted.transform([tmp_path / "nothing.png"])
+    with pytest.raises(ValueError, match="chunk_size=0"):
+        fitted.anonymize_stream(faces.images, chunk_size=0)
