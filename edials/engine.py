@@ -199,11 +199,13 @@ class Engine:
         pictures, steps, passed = self._attempt(originals, codes, view)
         passed &= ~is_original(originals, pictures)
         verdicts = np.full(len(originals), CERTIFIED, dtype="U12")
-        again = ~passed
-        if again.any():
+        again = np.flatnonzero(~passed)
+        if len(again):
             pictures[again] = self.replace(originals[again], codes[again], self.full_draw)
             verdicts[again], steps[again] = STRENGTHENED, 0
-        verdicts[is_original(originals, pictures) | is_blank(pictures)] = WITHHELD
+            still = is_original(originals[again], pictures[again])
+            verdicts[again[still]] = WITHHELD
+        verdicts[is_blank(pictures)] = WITHHELD
         return Outcome(pictures, steps, np.full(len(originals), np.nan), verdicts)
 
     def _reconstruct(self, originals: NDArray[np.uint8]) -> Outcome:
@@ -274,10 +276,15 @@ class Engine:
         Releases at two strengths, or by two models of one secret, must not share their draws: what
         the weaker one leaks would be linked to the stronger.
         """
+        drawn_from = self._digest_of_distribution + np.packbits(mask).tobytes()
+        return hashlib.blake2b(drawn_from, key=self.secret, digest_size=32).digest()
+
+    @cached_property
+    def _digest_of_distribution(self) -> bytes:
         digest = hashlib.blake2b(key=self.secret, digest_size=32)
         prior, basis = self.prior, self.basis
         fitted = (prior.mean, prior.effects, prior.turn_effect, prior.covariance, basis.forward)
-        for part in (mask, *fitted):
+        for part in fitted:
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update(repr(prior.emphasis).encode())
         return digest.digest()

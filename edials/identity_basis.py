@@ -23,6 +23,7 @@ _HALF_KNOWN = 10
 # So much of the spread between photos of one person is taken for spread between people, however
 # little people seem to differ: estimates err, and what errs most would be given back first.
 _CAUTION = 0.1
+_TINY = 1e-6
 _SIDE = 32  # pictures are compared at this size at most
 
 
@@ -126,10 +127,10 @@ def fit_identity_basis(
     deviations = (latents - means[codes])[several[codes]]
     # A person's n photos leave n - 1 degrees of freedom.
     freedom = len(deviations) / (len(deviations) - several.sum())
-    within = ledoit_wolf(deviations, assume_centered=True)[0] * freedom
+    within = _covariance(deviations, centred=True) * freedom
     of_people = None if attributes is None else (indicator @ attributes[rows])[several]
     between = _between(means[several], counts[several], within, of_people)
-    total = ledoit_wolf(latents)[0]
+    total = _covariance(latents)
     metric = np.eye(len(total)) if picture is None else picture
     shown = total @ metric @ total
     vectors = eigh(shown, between + _CAUTION * within)[1][:, ::-1]
@@ -147,6 +148,12 @@ def fit_identity_basis(
         inverse=(forward.T @ total).astype(np.float32),
         telling=telling.astype(np.float32),
     )
+
+
+def _covariance(rows: NDArray, centred: bool = False) -> NDArray[np.float64]:
+    """Shrunk, and never singular: latents of few or equal photos may not vary in some direction."""
+    found = ledoit_wolf(rows, assume_centered=centred)[0]
+    return found + (_TINY * np.trace(found) / len(found) + _TINY**2) * np.eye(len(found))
 
 
 def _between(

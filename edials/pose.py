@@ -45,6 +45,9 @@ def _mirror_axis(detail: NDArray[np.float32], half_width: float) -> NDArray[np.f
     """Place of the axis around which each picture is most like its mirror image."""
     n, height, width = detail.shape
     rows = detail[:, round(_BROWS * height) : round(_CHIN * height)]
+    # Every correlation of two sets of columns is made of what any two columns have in common.
+    common = np.matmul(rows.transpose(0, 2, 1), rows).astype(np.float64)
+    level = rows.sum(axis=1, dtype=np.float64)
     # Pixel j and pixel sum - 1 - j mirror each other around the axis at sum / 2.
     sums = np.arange(round(width * (1 - 2 * _REACH)), round(width * (1 + 2 * _REACH)) + 1)
     likeness = np.empty((n, len(sums)))
@@ -52,10 +55,13 @@ def _mirror_axis(detail: NDArray[np.float32], half_width: float) -> NDArray[np.f
         right = (total + 1) // 2 + np.arange(max(1, round(half_width * width)))
         left = total - 1 - right
         seen = (right < width) & (left >= 0)
-        first, second = (rows[:, :, side[seen]].reshape(n, -1) for side in (left, right))
-        first, second = (s - s.mean(axis=1, keepdims=True) for s in (first, second))
-        norms = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1) + 1e-9)
-        likeness[:, place] = (first * second).sum(axis=1) / norms
+        sides = [side[seen] for side in (left, right)]
+        count = rows.shape[1] * seen.sum()
+        mean_1, mean_2 = (level[:, side].sum(axis=1) / count for side in sides)
+        square_1, square_2 = (common[:, side, side].sum(axis=1) for side in sides)
+        product = common[:, sides[0], sides[1]].sum(axis=1) - count * mean_1 * mean_2
+        norms = (square_1 - count * mean_1**2) * (square_2 - count * mean_2**2)
+        likeness[:, place] = product / np.sqrt(np.maximum(norms, 0) + 1e-9)
     # A soft maximum, so that the axis lies between pixels, too.
     weights = np.exp(10 * likeness)
     return (weights * (sums / 2 / width - 0.5)).sum(axis=1) / weights.sum(axis=1)

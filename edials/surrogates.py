@@ -105,8 +105,8 @@ class SurrogatePrior:
         learning", eqs. 2.81 and 2.82.
         """
         kept = ~mask
-        eye = np.eye(len(mask)) * _TINY * np.trace(self.covariance) / len(mask)
-        joint = self.covariance + eye
+        least = _TINY * np.trace(self.covariance) / len(mask) + _TINY**2
+        joint = self.covariance + least * np.eye(len(mask))
         slope = np.zeros((int(kept.sum()), int(mask.sum())))
         if kept.any():
             slope = solve(joint[np.ix_(kept, kept)], joint[np.ix_(kept, mask)], assume_a="pos")

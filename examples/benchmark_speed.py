@@ -1,0 +1,399 @@
+"""How fast, against what: the limit, the published procedure, a blur, and shap's explainers.
+
+    python examples/benchmark_speed.py [--only NAME] [--json OUT]
+
+Faces are made up and networks hardly trained, which changes no time. Every ratio is of medians over
+runs made in turn, A B A B, in one process; peak memory is that of a fresh process that loads the
+model, maps the images from disk and runs the row once. "bare passes" are the passes of networks
+that the row's images need, at the same batch size and precision, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import shap
+import torch
+from published_procedure import anonymize_one
+from scipy.stats import spearmanr
+
+from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
+from edials._training import map_images, run_in_batches
+from edials.baselines import GaussianBlur
+from edials.datasets import make_faces
+from edials.fitting import engine_of
+
+KEPT = ["age", "gender"]
+_OFTEN = 64**2 * 20_000  # pixels
+
+
+@cache
+def fitted(size: int) -> EDIALSAnonymizer:
+    """The default networks, trained for one epoch, at strength 1."""
+    faces = make_faces(40, 10, size=size, random_state=0)
+    once: dict[str, Any] = {"max_epochs": 1, "random_state": 0}
+    model = EDIALSAnonymizer(
+        AdversarialAutoencoder(**once),
+        identity_classifier=IdentityClassifier(**once),
+        attribute_classifier=AttributeClassifier(**once),
+        strength=1.0,
+        random_state=0,
+    )
+    return model.fit(faces.images, identity=faces.identity, attributes=faces.attributes[KEPT])
+
+
+@cache
+def convnext() -> EDIALSAnonymizer:
+    """ConvNeXt-Base-size recogniser and autoencoder at 256 px."""
+    from convnext import ConvNextAutoencoder, ConvNextRecogniser
+
+    faces = make_faces(4, 4, size=256, random_state=0)
+    once: dict[str, Any] = {"max_epochs": 1, "batch_size": 8, "random_state": 0}
+    once["validation_fraction"] = 0.0
+    model = EDIALSAnonymizer(
+        AdversarialAutoencoder(module=ConvNextAutoencoder, **once),
+        identity_classifier=IdentityClassifier(module=ConvNextRecogniser, **once),
+        strength=1.0,
+        random_state=0,
+        batch_size=8,
+    )
+    return model.fit(faces.images, identity=faces.identity)
+
+
+@cache
+def faces_of(size: int, count: int) -> np.ndarray:
+    """So many images, no two alike: a few made-up faces with other noise on each."""
+    some = make_faces(50, 10, size=size, random_state=1).images[:count]
+    generator = np.random.default_rng(0)
+    images = np.empty((count, size, size, 3), dtype=np.uint8)
+    for start in range(0, count, len(some)):
+        part = images[start : start + len(some)]
+        noise = generator.integers(0, 4, part.shape, dtype=np.uint8)
+        part[:] = np.clip(some[: len(part)], 0, 252) + noise
+    return images
+
+
+def with_settings(model: EDIALSAnonymizer, **settings: Any) -> EDIALSAnonymizer:
+    return copy.copy(model).set_params(**settings)
+
+
+def little_given_back(model: EDIALSAnonymizer) -> EDIALSAnonymizer:
+    """Three features given back: what ``strength="auto"`` typically finds."""
+    return with_settings(model, strength=1 - 3 / len(model.order_))
+
+
+def in_turn(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each, run A B A B ... after one round that does not count, unless alone."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(repeats + (repeats > 1)):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if turn or repeats == 1:
+                taken[name].append(time.perf_counter() - start)
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
+# --- the limit -----------------------------------------------------------------------------------
+
+
+def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], None]:
+    """Only the passes of networks that transform needs for these images."""
+    encoder, recogniser = model.autoencoder_, model.identity_classifier_
+    reader, decoder = model.attribute_classifier_, model.surrogate_decoder_
+    parts = [(recogniser.embed_tensor, recogniser)]
+    if reader is not None:
+        parts.append((reader.logits_tensor, reader))
+    if model.strength != 1.0:  # the features given back, and the look at the door
+        parts += [(encoder.module_.encoder, encoder), (recogniser.embed_tensor, recogniser)]
+    latents = torch.randn(min(len(images), 1024), encoder.latent_dim_)
+
+    def run() -> None:
+        for start in range(0, len(images), 1024):
+            for network, of in parts:
+                map_images(
+                    network,
+                    images[start : start + 1024],
+                    device=torch.device("cpu"),
+                    batch_size=of.batch_size,
+                    precision=of.precision,
+                )
+            rows = latents[: len(images) - start]
+            run_in_batches(decoder.module_, rows, decoder.batch_size, decoder.precision)
+
+    return run
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+def transform_row(
+    name: str, model: EDIALSAnonymizer, size: int, count: int, repeats: int, peak: bool = True
+) -> dict[str, Any]:
+    """One whole transform, beside its bare passes and a Gaussian blur of the same images."""
+    images = faces_of(size, count)
+    blur = GaussianBlur(5.0)
+    blur.fit(images[:2])
+    runs = {
+        "transform": lambda: model.transform(images),
+        "bare": bare_passes(model, images),
+        "blur": lambda: blur.transform(images),
+    }
+    seconds = in_turn(runs, repeats)
+    return {
+        "name": name,
+        "size": size,
+        "images": count,
+        "images_per_second": count / seconds["transform"],
+        "ratio_to_bare_passes": seconds["transform"] / seconds["bare"],
+        "share_in_networks": min(1.0, seconds["bare"] / seconds["transform"]),
+        "ratio_to_blur": seconds["blur"] / seconds["transform"],
+        "peak_mib": peak_of(model, size, count) if peak else None,
+    }
+
+
+def evade_row(size: int, count: int, repeats: int) -> dict[str, Any]:
+    """Per-image SHAP and a search along the path of evasion."""
+    model, images = with_settings(fitted(size), perturbation="evade"), faces_of(size, count)
+    seconds = in_turn({"evade": lambda: model.transform(images)}, repeats)["evade"]
+    rate = count / seconds
+    return {"name": "transform, evade", "size": size, "images": count, "images_per_second": rate}
+
+
+def explain_row(size: int, count: int, repeats: int) -> dict[str, Any]:
+    """Strength 1 with an explanation of every image, and how well its features are ranked."""
+    model, images = fitted(size), faces_of(size, count)
+    seconds = in_turn({"a": lambda: (model.transform(images), model.explain(images))}, repeats)
+    few = images[:16]
+    engine = engine_of(model)
+    reference = engine.explain(few, n_samples=2000, targets=1, seed=1)
+    agreement = rank_agreement(model.explain(few).values, reference.values)
+    return {
+        "name": "transform and explain",
+        "size": size,
+        "images": count,
+        "images_per_second": count / seconds["a"],
+        "rank_agreement": agreement,
+    }
+
+
+def rank_agreement(values: np.ndarray, reference: np.ndarray) -> float:
+    """Mean over images of Spearman's correlation of the features' absolute values."""
+    pairs = zip(np.abs(values), np.abs(reference), strict=True)
+    return float(np.mean([spearmanr(one, other).statistic for one, other in pairs]))
+
+
+def shap_rows(size: int, repeats: int) -> list[dict[str, Any]]:
+    """Our attribution against shap's, as many samples each, one image at a time for shap's."""
+    model, images = fitted(size), faces_of(size, 16)
+    ours, gradient, deep = (
+        with_settings(model, explainer=e) for e in ("gradient", shap.GradientExplainer, "deep")
+    )
+    network, recogniser = model.autoencoder_.module_, model.identity_classifier_
+    background = torch.from_numpy(model._background)
+    coordinates = engine_of(model).coordinates(images)
+
+    class AllPeople(torch.nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return recogniser.logits_tensor(network.decoder(model.basis_.unrotate(rows)))
+
+    def as_it_comes() -> Any:
+        # An output per person; shap explains the one that is named.
+        return shap.GradientExplainer(AllPeople().eval(), background).shap_values(
+            coordinates, nsamples=50, ranked_outputs=1, rseed=0
+        )
+
+    few = images[:4]
+    seconds = in_turn(
+        {
+            "ours": lambda: ours.explain(images),
+            "gradient": lambda: gradient.explain(few),
+            "deep": lambda: deep.explain(few),
+            "as it comes": as_it_comes,
+        },
+        repeats,
+    )
+    per_image = {
+        name: s / (4 if name in ("gradient", "deep") else 16) for name, s in seconds.items()
+    }
+    reference = engine_of(model).explain(few, n_samples=2000, targets=1, seed=1).values
+    agreement = {
+        "ours": rank_agreement(ours.explain(few).values, reference),
+        "gradient": rank_agreement(gradient.explain(few).values, reference),
+    }
+    labels = {
+        "ours": "explain",
+        "gradient": "shap.GradientExplainer, wrapped to one output",
+        "as it comes": "shap.GradientExplainer, as it comes",
+        "deep": "shap.DeepExplainer",
+    }
+    return [
+        {
+            "name": labels[name],
+            "size": size,
+            "images": 4 if name in ("gradient", "deep") else 16,
+            "images_per_second": 1 / taken,
+            "times_ours": taken / per_image["ours"],
+            "rank_agreement": agreement.get(name),
+        }
+        for name, taken in per_image.items()
+    ]
+
+
+def published_row(name: str, model: EDIALSAnonymizer, size: int, count: int) -> dict[str, Any]:
+    """A transform against the published procedure on the same networks, per image."""
+    images = faces_of(size, count)
+    one = images[0]
+    repeats = 5 if size < 256 else 1
+    parts = model.autoencoder_, model.identity_classifier_
+    seconds = in_turn(
+        {
+            "transform": lambda: model.transform(images),
+            "published": lambda: anonymize_one(*parts, one),
+        },
+        repeats,
+    )
+    return {
+        "name": name,
+        "size": size,
+        "images": count,
+        "images_per_second": count / seconds["transform"],
+        "ratio_to_published": seconds["published"] / (seconds["transform"] / count),
+        "published_seconds_per_image": seconds["published"],
+    }
+
+
+def shards_row(size: int, count: int, repeats: int) -> dict[str, Any]:
+    """Two processes of one thread each against one process of one thread."""
+    model, images = fitted(size), faces_of(size, count)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    two = with_settings(model, n_jobs=2)
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        runs = {"one": lambda: model.transform(images), "two": lambda: two.transform(images)}
+        seconds = in_turn(runs, repeats)
+        same = bool((two.transform(images) == model.transform(images)).all())
+    torch.set_num_threads(threads)
+    return {
+        "name": "transform, two processes",
+        "size": size,
+        "images": count,
+        "images_per_second": count / seconds["two"],
+        "ratio_to_one_process": seconds["one"] / seconds["two"],
+        "same_bytes": same,
+    }
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def peak_of(model: EDIALSAnonymizer, size: int, count: int) -> float:
+    """MiB of a fresh process that maps the images, transforms them and does no more."""
+    with tempfile.TemporaryDirectory() as folder:
+        joblib.dump(model, Path(folder) / "model")
+        some = faces_of(size, min(count, 2000))
+        shape = (count, size, size, 3)
+        mapped = np.lib.format.open_memmap(Path(folder) / "x.npy", "w+", np.uint8, shape)
+        for start in range(0, count, len(some)):
+            mapped[start : start + len(some)] = some[: count - start]
+        mapped.flush()
+        del mapped
+        told = subprocess.run(
+            [sys.executable, __file__, "--peak", folder], capture_output=True, text=True, check=True
+        )
+    return float(told.stdout.split()[-1])
+
+
+def run_once(folder: Path) -> None:
+    """The fresh process of :func:`peak_of`: released pictures are dropped chunk by chunk."""
+    model = joblib.load(folder / "model")
+    for _ in model.anonymize_stream(np.load(folder / "x.npy", mmap_mode="r")):
+        pass
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+# --- all of it -----------------------------------------------------------------------------------
+
+
+def rows_of(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """Every row by name; a row is measured when it is called."""
+    repeats = options.repeats
+    rows: dict[str, Callable[[], Any]] = {}
+    for size in options.sizes:
+        for count in options.images:
+            # What takes an hour is run once.
+            often = repeats if size**2 * count <= _OFTEN else 1
+            for kind, change in (("full", lambda m: m), ("little given back", little_given_back)):
+                rows[f"transform, {kind}, {size} px, {count}"] = (
+                    lambda kind=kind, change=change, size=size, count=count, often=often: (
+                        transform_row(
+                            f"transform, {kind}", change(fitted(size)), size, count, often
+                        )
+                    )
+                )
+    rows |= {
+        "transform, evade": lambda: evade_row(64, 512, repeats),
+        "transform and explain": lambda: explain_row(64, 128, repeats),
+        "explain": lambda: shap_rows(64, repeats),
+        "transform, two processes": lambda: shards_row(64, 4000, repeats),
+        "transform, published, default, 256 px": lambda: published_row(
+            "transform, default against published", fitted(256), 256, 64
+        ),
+        "transform, published, ConvNeXt, 256 px": lambda: published_row(
+            "transform, evade, ConvNeXt-Base",
+            with_settings(convnext(), perturbation="evade"),
+            256,
+            8,
+        ),
+    }
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="rows whose name begins with this")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--images", type=int, nargs="+", default=[100, 1000, 10000])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.peak is not None:
+        run_once(options.peak)
+        return
+    meta = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "repeats": options.repeats,
+    }
+    found: list[dict[str, Any]] = []
+    for name, measure in rows_of(options).items():
+        if options.only is not None and not name.startswith(options.only):
+            continue
+        told = measure()
+        for row in told if isinstance(told, list) else [told]:
+            found.append(row)
+            print(json.dumps(row), flush=True)
+        if options.json is not None:
+            options.json.write_text(json.dumps({"rows": found, "meta": meta}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
