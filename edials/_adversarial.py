@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._training import FaceNet
+from ._training import FaceNet, fused_on
 from .losses import (
     attribute_loss,
     discriminator_loss,
@@ -68,8 +68,11 @@ class AdversarialNet(FaceNet):
         theirs = list(module.discriminator.parameters())
         marked = {id(parameter) for parameter in theirs}
         ours = [p for p in module.parameters() if id(p) not in marked]
-        self.optimizer_ = torch.optim.AdamW(ours, weight_decay=self.weight_decay, betas=(0.9, 0.99))
-        self.discriminator_optimizer_ = torch.optim.AdamW(theirs, betas=(0.5, 0.99))
+        settings: dict[str, Any] = {"fused": fused_on(torch.device(self.device))}
+        self.optimizer_ = torch.optim.AdamW(
+            ours, weight_decay=self.weight_decay, betas=(0.9, 0.99), **settings
+        )
+        self.discriminator_optimizer_ = torch.optim.AdamW(theirs, betas=(0.5, 0.99), **settings)
         return self
 
     def optimizers(self) -> list[torch.optim.Optimizer]:

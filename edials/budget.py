@@ -267,8 +267,9 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
     frontier : dict
         From :func:`measure`.
     budget : float
-        Bits, mean over the people who share their cell: what is measured must not exceed it, nor
-        its upper end (one-sided, 95 %) twice as much.
+        Bits, mean over the people who share their cell: what attackers found must not exceed it;
+        twice as much must not be exceeded by its upper end (one-sided, 95 %), nor by what there is
+        for attackers with any number of photos.
 
     Returns
     -------
@@ -300,10 +301,8 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
             stacklevel=3,
         )
         return 0
-    # The attackers learned from few photos; what there is for others counts as well.
-    limit = frontier["limit_bits"]
-    reach = np.maximum(bits + width, limit + norm.ppf(_CONFIDENCE) * frontier["limit_error"])
-    bits = np.maximum(bits, limit)
+    # The attackers learned from few photos; what there is for others must stay within reach, too.
+    reach = np.maximum(bits + width, frontier["limit_bits"])
     fits = (bits <= budget) & (reach <= _REACH * budget)
     fits[-1] = False  # all features back would be the plain reconstruction
     taken = int(np.argmin(fits))

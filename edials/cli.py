@@ -37,6 +37,7 @@ from .exceptions import (
 from .images import read_image, write_image
 from .persistence import save
 from .recognizer import IdentityClassifier
+from .surrogate_decoder import SurrogateDecoder
 
 _CHUNK = 256  # files in memory at a time
 
@@ -175,6 +176,7 @@ def _fit(options: argparse.Namespace) -> None:
         AdversarialAutoencoder(**common),
         identity_classifier=IdentityClassifier(**common),
         attribute_classifier=AttributeClassifier(**common),
+        surrogate_decoder=SurrogateDecoder(**common),
         device=options.device,
         random_state=options.seed,
     )

@@ -22,6 +22,7 @@ from .autoencoder import AdversarialAutoencoder
 from .certification import WITHHELD
 from .datasets import make_faces
 from .recognizer import IdentityClassifier
+from .surrogate_decoder import SurrogateDecoder
 
 # What a person with two slow cores waits for in less than four minutes.
 _PEOPLE, _PHOTOS, _HELD_OUT, _CROWD, _JUDGED, _SIZE = 54, 24, 6, 1000, 1000, 48
@@ -97,6 +98,7 @@ def _small_anonymizer(seed: int, verbose: int) -> EDIALSAnonymizer:
         attribute_classifier=AttributeClassifier(
             "tiny", max_epochs=30, random_state=seeds["attributes"], verbose=verbose
         ),
+        surrogate_decoder=SurrogateDecoder("small", max_epochs=10, verbose=verbose),
         strength=1.0,
         random_state=seeds["draws"],
     )

@@ -285,7 +285,7 @@ def fit_surrogate_decoder(
     fitted_on: NDArray[np.int64],
     seed: int,
 ) -> Any:
-    """The model's decoder of surrogates, fitted; by default of the autoencoder's size and epochs.
+    """The model's decoder of surrogates, fitted; by default of the autoencoder's size.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def fit_surrogate_decoder(
         return given
     like = getattr(autoencoder, "estimator", autoencoder)
     common = common_of(model)
-    common |= {k: getattr(like, k) for k in ("size", "max_epochs") if hasattr(like, k)}
+    common |= {"size": like.size} if hasattr(like, "size") else {}
     rows = fitted_on[people[fitted_on] >= 0]
     parts = np.array_split(rows, max(1, len(rows) // 256))
     return _own(given, SurrogateDecoder, common, seed).fit(

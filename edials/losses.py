@@ -32,16 +32,13 @@ def structural_similarity(
     Wang, Bovik, Sheikh and Simoncelli (2004), "Image quality assessment: from error visibility to
     structural similarity", IEEE TIP 13(4), eq. 13.
     """
-    channels = first.shape[1]
     radius = int(3.5 * sigma + 0.5)
     radius = min(radius, (min(first.shape[2:]) - 1) // 2)
-    offsets = torch.arange(-radius, radius + 1, dtype=first.dtype, device=first.device)
-    window = torch.exp(-(offsets**2) / (2 * sigma**2))
-    window = (window / window.sum()).expand(channels, 1, -1)
+    down, across = (_blur_matrix(length, radius, sigma, first) for length in first.shape[2:])
+    first, second = first.contiguous(), second.contiguous()
 
     def blur(images: torch.Tensor) -> torch.Tensor:
-        rows = functional.conv2d(images, window.unsqueeze(-1), groups=channels)
-        return functional.conv2d(rows, window.unsqueeze(-2), groups=channels)
+        return down @ (images @ across.T)
 
     mean_1, mean_2 = blur(first), blur(second)
     variance_1 = blur(first * first) - mean_1**2
@@ -51,6 +48,17 @@ def structural_similarity(
         (mean_1**2 + mean_2**2 + _C1) * (variance_1 + variance_2 + _C2)
     )
     return similarity.flatten(1).mean(1)
+
+
+def _blur_matrix(length: int, radius: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
+    """The Gaussian window at every place inside a line, as rows (length - 2 * radius, length).
+
+    Its matrix products are several times as fast as a convolution channel by channel.
+    """
+    places = torch.arange(length, dtype=like.dtype, device=like.device)
+    offsets = places - (places[: length - 2 * radius, None] + radius)
+    window = torch.exp(-(offsets**2) / (2 * sigma**2)) * (offsets.abs() <= radius)
+    return window / window.sum(dim=1, keepdim=True)
 
 
 def perceptual_loss(reconstructed: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

@@ -16,8 +16,9 @@ from .exceptions import IdentityLeakWarning, WithheldImageError
 from .fitting import check_parameters, engine_of
 from .streaming import joined, parts_of, results_of, run_all
 
-# Evasion leaves few images active in its late steps: many batches at once keep batches full.
-_EVADE_BATCHES = 8
+# What is done once for all of them costs little, and evasion, which leaves few images active in its
+# late steps, keeps its batches full.
+_BATCHES = 8
 
 
 class ReleaseMixin:
@@ -116,7 +117,7 @@ class ReleaseMixin:
 
     def _rows(self) -> int:
         """How many images the engine takes at a time."""
-        return self.batch_size * (_EVADE_BATCHES if self.perturbation == "evade" else 1)
+        return self.batch_size * _BATCHES
 
     def _ready(self) -> Engine:
         check_is_fitted(self, ["prior_", "_secret"])

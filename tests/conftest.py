@@ -5,6 +5,7 @@ import pytest
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials.datasets import make_faces
+from edials.surrogate_decoder import SurrogateDecoder
 
 matplotlib.use("Agg")
 
@@ -24,6 +25,7 @@ def make_anonymizer(**settings):
         identity_classifier=IdentityClassifier("tiny", max_epochs=40, random_state=0),
         **{
             "attribute_classifier": AttributeClassifier("tiny", max_epochs=4, random_state=0),
+            "surrogate_decoder": SurrogateDecoder("tiny", max_epochs=3, random_state=0),
             "strength": 1.0,
             "random_state": 0,
             **settings,

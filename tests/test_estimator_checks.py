@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
+from edials.surrogate_decoder import SurrogateDecoder
 
 SHAPE = (16, 16, 3)
 
@@ -67,6 +68,7 @@ def anonymizer():
         tiny(AdversarialAutoencoder),
         identity_classifier=tiny(IdentityClassifier),
         attribute_classifier=tiny(AttributeClassifier),
+        surrogate_decoder=tiny(SurrogateDecoder),
         random_state=0,
     )
 
