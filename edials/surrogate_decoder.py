@@ -29,8 +29,8 @@ from .perturbation import choose
 from .surrogates import SurrogatePrior
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(1000, 2, 80)
-_RECONSTRUCTION_WEIGHT = 10.0
+_TYPICAL = TrainingLength(2000, 2, 32)
+_RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
 # Numbers of features given back in training; strength 1 and little matter most.
 _GIVEN_BACK = (0, 0, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 #: Where a larger share is given back, draws are so near to photos that the autoencoder's own
@@ -48,7 +48,7 @@ class SurrogateDecoder(BaseEstimator):
     size : {"tiny", "small", "base"}, default="small"
         Of the autoencoder.
     max_epochs : int, optional
-        None makes about 1,000 optimisation steps, but 2 epochs at least and 80 at most.
+        None makes about 2,000 optimisation steps, but 2 epochs at least and 32 at most.
     learning_rate : float, default=0.001
         Peak of a schedule that rises linearly and falls as a cosine.
     batch_size : int, default=64
@@ -245,7 +245,7 @@ class _DrawnNet(FaceNet):
         with self.autocast():
             pictures = self.module_(latents).float()
         loss = _RECONSTRUCTION_WEIGHT * functional.mse_loss(pictures, images)
-        loss = loss + perceptual_loss(pictures, images)
+        loss = loss + _PERCEPTUAL_WEIGHT * perceptual_loss(pictures, images)
         self.optimizer_.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.module_.parameters(), 5.0)
