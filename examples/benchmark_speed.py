@@ -63,14 +63,14 @@ def convnext() -> EDIALSAnonymizer:
     from convnext import ConvNextAutoencoder, ConvNextRecogniser
 
     faces = make_faces(4, 4, size=256, random_state=0)
-    once: dict[str, Any] = {"max_epochs": 1, "batch_size": 8, "random_state": 0}
+    once: dict[str, Any] = {"max_epochs": 1, "batch_size": 4, "random_state": 0}
     once["validation_fraction"] = 0.0
     model = EDIALSAnonymizer(
         AdversarialAutoencoder(module=ConvNextAutoencoder, **once),
         identity_classifier=IdentityClassifier(module=ConvNextRecogniser, **once),
         strength=1.0,
         random_state=0,
-        batch_size=8,
+        batch_size=4,
     )
     return model.fit(faces.images, identity=faces.identity)
 
