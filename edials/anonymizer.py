@@ -15,6 +15,7 @@ from ._validation import Labels, check_images, to_uint8
 from .attribute_reader import records_of_people
 from .budget import spend, warn_of_too_few
 from .fitting import (
+    EXPLAINED_SAMPLES,
     Parts,
     check_parameters,
     check_people,
@@ -288,7 +289,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         images, _ = check_images(X, image_shape=self.image_shape_)
         names = [f"{self.basis} {feature}" for feature in range(len(self.importance_))]
         return engine_of(self).explain(
-            to_uint8(images), n_samples=50, targets=1, feature_names=names
+            to_uint8(images), n_samples=EXPLAINED_SAMPLES, targets=1, feature_names=names
         )
 
     def score(
