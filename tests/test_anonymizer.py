@@ -149,7 +149,10 @@ def test_evade_fools_its_classifier_and_warns(faces, fitted):
 
 def test_withheld_images_are_blank_listed_and_counted(faces, fitted, monkeypatch):
     monkeypatch.setattr(
-        "edials.engine.is_original", lambda first, second: np.arange(len(first)) % 2 == 0
+        "edials.engine.is_original",
+        lambda first, second: (
+            (first[:, None] == faces.images[:5:2]).all(axis=(2, 3, 4)).any(axis=1)
+        ),
     )
     with pytest.warns(IdentityLeakWarning, match="3 of 5 images could not be certified"):
         released = fitted.transform(faces.images[:5])
