@@ -37,6 +37,7 @@ from edials._training import map_images, run_in_batches
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.fitting import engine_of
+from edials.surrogate_decoder import SurrogateDecoder
 
 KEPT = ["age", "gender"]
 _OFTEN = 64**2 * 20_000  # pixels
@@ -51,6 +52,7 @@ def fitted(size: int) -> EDIALSAnonymizer:
         AdversarialAutoencoder(**once),
         identity_classifier=IdentityClassifier(**once),
         attribute_classifier=AttributeClassifier(**once),
+        surrogate_decoder=SurrogateDecoder(**once),
         strength=1.0,
         random_state=0,
     )
@@ -62,12 +64,14 @@ def convnext() -> EDIALSAnonymizer:
     """ConvNeXt-Base-size recogniser and autoencoder at 256 px."""
     from convnext import ConvNextAutoencoder, ConvNextRecogniser
 
-    faces = make_faces(4, 4, size=256, random_state=0)
+    faces = make_faces(2, 2, size=256, random_state=0)
     once: dict[str, Any] = {"max_epochs": 1, "batch_size": 4, "random_state": 0}
     once["validation_fraction"] = 0.0
     model = EDIALSAnonymizer(
         AdversarialAutoencoder(module=ConvNextAutoencoder, **once),
         identity_classifier=IdentityClassifier(module=ConvNextRecogniser, **once),
+        surrogate_decoder=SurrogateDecoder(max_epochs=1, batch_size=4),
+        basis="raw",
         strength=1.0,
         random_state=0,
         batch_size=4,
