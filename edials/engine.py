@@ -297,7 +297,9 @@ class Engine:
 
         Steps are -1 where it still does.
         """
-        explanation = self._explained(originals, codes, view, n_samples=_EVADE_SAMPLES)
+        explanation = self._explained(
+            originals, codes, view, n_samples=_EVADE_SAMPLES, with_base_values=False
+        )
         candidates = self.panel.candidates(view)
 
         pictures = np.full_like(originals, _BLANK)
@@ -350,6 +352,7 @@ class Engine:
         seed: int = 0,
         targets: int | None = None,
         feature_names: list[str] | None = None,
+        with_base_values: bool = True,
     ) -> shap.Explanation:
         classifier, network = self.panel.classifier, self.autoencoder.module_
         explainer: Any = self.explainer
@@ -373,6 +376,7 @@ class Engine:
         if explainer == "gradient":
             settings |= {
                 "n_samples": n_samples,
+                "with_base_values": with_base_values,
                 "batch_size": _GRADIENT_BATCHES * self.autoencoder.batch_size,
                 "groups": _as_cells(codes, self.prior.sizes),
                 "background_groups": _as_cells(self.background_codes, self.prior.sizes),

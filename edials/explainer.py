@@ -128,6 +128,8 @@ class ExpectedGradients(Explainer):
     background : array-like of shape (n_background, d)
     n_samples : int, default=50
         Gradients per image.
+    with_base_values : bool, default=True
+        Whether to evaluate the background, too; else base values are NaN.
     groups : array-like of shape (n,), optional
         Attribute cell of each explained row.
     background_groups : array-like of shape (n_background,), optional
@@ -144,9 +146,17 @@ class ExpectedGradients(Explainer):
     models with axiomatic attribution priors and expected gradients", eq. 3.
     """
 
-    def __init__(self, score: Any, background: ArrayLike, *, n_samples: int = 50, **settings: Any):
+    def __init__(
+        self,
+        score: Any,
+        background: ArrayLike,
+        *,
+        n_samples: int = 50,
+        with_base_values: bool = True,
+        **settings: Any,
+    ):
         super().__init__(score, background, **settings)
-        self.n_samples = n_samples
+        self.n_samples, self.with_base_values = n_samples, with_base_values
 
     def _explain(
         self, data: NDArray, members: list[NDArray], seed: int
@@ -168,7 +178,10 @@ class ExpectedGradients(Explainer):
             base, here, alpha, row = (torch.from_numpy(p).to(self.device) for p in pieces)
             products = path_gradients(self.score, base, here, alpha, row)
             np.add.at(values, rows[part], products.double().cpu().numpy())
-        return values / self.n_samples, self._base_values(members)
+        values /= self.n_samples
+        if not self.with_base_values:
+            return values, np.full(len(data), np.nan)
+        return values, self._base_values(members)
 
 
 def path_gradients(
