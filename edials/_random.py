@@ -123,7 +123,7 @@ def keyed_normal(
     """
     draws = np.empty((len(images), *shape), dtype=np.float32)
     for row, image in enumerate(images):
-        digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), key=secret, digest_size=16)
+        digest = hashlib.blake2b(np.ascontiguousarray(image).data, key=secret, digest_size=16)
         generator = np.random.Generator(
             np.random.Philox(key=int.from_bytes(digest.digest(), "big"))
         )

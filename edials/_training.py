@@ -239,6 +239,18 @@ class FaceNet(NeuralNet):
     def get_iterator(self, dataset: FaceDataset, training: bool = False) -> _Batches:
         return _Batches(dataset, self.batch_size, torch.device(self.device), training, self.augment)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The module a net was built from is the one it trained; skorch would store it twice.
+        state = super().__getstate__()
+        if state.get("module") is getattr(self, "module_", None):
+            state["module"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if state["module"] is None:
+            self.module = self.module_
+
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Where network passes run in the net's precision."""
         return autocast(torch.device(self.device), self.precision)
@@ -250,6 +262,24 @@ class FaceNet(NeuralNet):
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         assert self.objective is not None
         return self.objective(y_pred, y_true)
+
+
+class TrainedMixin:
+    """An estimator with a trained network.
+
+    Attributes
+    ----------
+    net_ : FaceNet
+    module_ : nn.Module
+        The network in it.
+    """
+
+    net_: FaceNet
+
+    @property
+    def module_(self) -> Any:
+        # Not an attribute of its own: a fitted estimator would be stored with two networks.
+        return self.net_.module_
 
 
 def train(
@@ -358,10 +388,11 @@ def run_in_batches(
     batch_size: int,
     precision: str,
 ) -> torch.Tensor:
-    """Apply a network without gradients to constant-size batches; float32 results on the CPU.
+    """Apply a network without gradients to constant-size batches; results on the CPU.
 
-    The last batch is padded by repeating its first row: matrix kernels may sum in another order
-    for another batch size, and an image's bytes must not depend on its neighbours.
+    They are float32, or uint8 if the function gives that. The last batch is padded by repeating its
+    first row: matrix kernels may sum in another order for another batch size, and an image's bytes
+    must not depend on its neighbours.
     """
     results = []
     with torch.inference_mode(), autocast(rows.device, precision):
@@ -370,7 +401,8 @@ def run_in_batches(
             n = len(batch)
             if n < batch_size:
                 batch = torch.cat([batch, batch[:1].expand(batch_size - n, *batch.shape[1:])])
-            results.append(function(batch)[:n].float().cpu())
+            result = function(batch)[:n]
+            results.append((result if result.dtype == torch.uint8 else result.float()).cpu())
     return torch.cat(results) if results else torch.empty(0)
 
 

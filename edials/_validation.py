@@ -176,10 +176,23 @@ def to_tensor(images: NDArray, device: torch.device | str = "cpu") -> torch.Tens
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
+def to_levels(tensor: torch.Tensor) -> torch.Tensor:
+    """Bring values of pictures to uint8 levels, clipped to [0, 1]."""
+    return tensor.detach().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
+
+
 def to_pictures(tensor: torch.Tensor) -> NDArray[np.uint8]:
     """Bring a tensor (n, 3, height, width) to uint8 pictures (n, height, width, 3), clipped."""
-    levels = (tensor.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    levels = tensor if tensor.dtype == torch.uint8 else to_levels(tensor)
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def matmul(first: NDArray, second: NDArray) -> NDArray:
+    """Matrix product on the threads of the networks.
+
+    NumPy's own threads would go on waiting for more and keep the processor from them.
+    """
+    return (torch.from_numpy(first) @ torch.from_numpy(second)).numpy()
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from ._targets import AttributeTargets
-from ._validation import Labels
+from ._validation import Labels, matmul
 from .certification import Panel, View
 
 # An attribute belongs to people, not photos, if so many photos agree with their person's, and so
@@ -116,7 +116,10 @@ class AttributeReader:
         resemblance = softmax(_SHARPNESS * scores, axis=1)
         return np.stack(
             [
-                (log_softmax(seen.astype(np.float64), axis=1) + np.log(resemblance @ r + _DOUBT))
+                (
+                    log_softmax(seen.astype(np.float64), axis=1)
+                    + np.log(matmul(resemblance, r) + _DOUBT)
+                )
                 .argmax(axis=1)
                 .astype(np.int64)
                 for seen, r in zip(self.classifier.logits(images), self.records, strict=True)

@@ -18,7 +18,15 @@ from torch import nn
 from ._augmentation import augment_faces
 from ._random import forked_torch, stage_seeds
 from ._targets import AttributeTargets, decode_attributes, encode_attributes
-from ._training import FaceDataset, FaceNet, TrainingLength, check_precision, map_images, split_rows
+from ._training import (
+    FaceDataset,
+    FaceNet,
+    TrainedMixin,
+    TrainingLength,
+    check_precision,
+    map_images,
+    split_rows,
+)
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, resolve_device
 from .exceptions import InvalidLabelsError
@@ -29,7 +37,7 @@ from .networks import AttributeNetwork, preset
 _TYPICAL = TrainingLength(1000, 6, 80)
 
 
-class AttributeClassifier(ClassifierMixin, BaseEstimator):
+class AttributeClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
     """Classifier of one or several face attributes at once, holding a skorch net.
 
     Classes are weighted by the inverse square root of their counts, and labels may be missing in
@@ -171,7 +179,6 @@ class AttributeClassifier(ClassifierMixin, BaseEstimator):
             augment=augment_faces,
             objective=_AttributeObjective(targets.sizes, targets.class_weights(device)),
         )
-        self.module_ = self.net_.module_
         return self
 
     def logits(self, X: ArrayLike) -> list[NDArray[np.float32]]:

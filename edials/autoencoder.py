@@ -20,6 +20,7 @@ from ._targets import AttributeTargets, encode_attributes
 from ._training import (
     FaceDataset,
     FaceNet,
+    TrainedMixin,
     TrainingLength,
     check_precision,
     map_images,
@@ -31,6 +32,7 @@ from ._validation import (
     check_batch_size,
     check_images,
     resolve_device,
+    to_levels,
     to_pictures,
     to_tensor,
 )
@@ -43,7 +45,7 @@ _PCA_ROWS = 10_000
 _TYPICAL = TrainingLength(1000, 2, 80)
 
 
-class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
+class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
     """Adversarial autoencoder of face images (Makhzani et al. 2015), holding a skorch net.
 
     The objective of encoder and decoder is one sum::
@@ -200,7 +202,6 @@ class AdversarialAutoencoder(TransformerMixin, BaseEstimator):
         module = self._initial_module(images, seeds)
         self.net_ = self._train(module, images, targets, device, seeds)
         self.net_.features = None
-        self.module_ = self.net_.module_
         self.latent_dim_ = self.encode(images[:1]).shape[1]
         return self
 
@@ -361,7 +362,11 @@ def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> ND
             f"latents have shape {tuple(rows.shape)}; expected "
             f"(n_samples, {estimator.latent_dim_})."
         )
-    return to_pictures(run_in_batches(decoder, rows, estimator.batch_size, estimator.precision))
+
+    def levels(batch: torch.Tensor) -> torch.Tensor:
+        return to_levels(decoder(batch))
+
+    return to_pictures(run_in_batches(levels, rows, estimator.batch_size, estimator.precision))
 
 
 def _start_at_principal_components(module: AutoencoderNetwork, images: NDArray, seed: int) -> None:

@@ -50,8 +50,8 @@ _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     )
 }
 _RECORDS: dict[str, Any] = {kind.__name__: kind for kind in (IdentityBasis, SurrogatePrior)}
-# Networks are built anew from the parameters and filled; the skorch net around them follows.
-_REBUILT = ("net_", "module_")
+# The network is built anew from the parameters and filled; the skorch net around it follows.
+_REBUILT = ("net_",)
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> Path:
@@ -252,5 +252,5 @@ class _Rebuilder:
             estimator.net_ = FaceNet(
                 module, device=self.resolved, callbacks=None, train_split=None, verbose=0
             ).initialize()
-            estimator.module_ = estimator.net_.module_.eval()
+            estimator.module_.eval()
         return estimator

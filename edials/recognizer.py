@@ -16,7 +16,15 @@ from torch.nn import functional
 
 from ._augmentation import augment_faces
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, TrainingLength, check_precision, map_images, split_rows
+from ._training import (
+    FaceDataset,
+    FaceNet,
+    TrainedMixin,
+    TrainingLength,
+    check_precision,
+    map_images,
+    split_rows,
+)
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, encode_labels, resolve_device
 from .discriminant import COSINE_SCALE, discriminant
@@ -31,7 +39,7 @@ _IMPOSTOR_ROWS = 1500
 _TYPICAL = TrainingLength(1500, 12, 80)
 
 
-class IdentityClassifier(ClassifierMixin, BaseEstimator):
+class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
     """Face recogniser: a residual network trained with a cosine margin, holding a skorch net.
 
     After training, the closed-set decision is a linear discriminant analysis of the unit
@@ -202,7 +210,6 @@ class IdentityClassifier(ClassifierMixin, BaseEstimator):
             augment=augment_faces,
             objective=_MarginObjective(self.margin),
         )
-        self.module_ = self.net_.module_
         self._set_head(self.embed(images), codes, classes, self._directions())
         enough = len(np.unique(codes[held_out])) > 1
         rows = np.random.default_rng(seeds["split"]).permutation(

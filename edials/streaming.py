@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs, wrap_non_picklable_objects
 from numpy.typing import NDArray
 
 from ._validation import ImageFormat, check_images, to_uint8
@@ -20,14 +23,17 @@ _PART_ROWS = 1024
 
 
 def run_all(
-    engine: Engine, images: NDArray, rows: int, n_jobs: int | None, scored: bool
+    engine: Engine,
+    images: NDArray,
+    rows: int,
+    n_jobs: int | None,
+    scored: bool,
 ) -> Outcome:
     """Anonymize images, so many rows at a time; every worker takes one shard.
 
     Parameters
     ----------
     engine : Engine
-        Sent to every worker once.
     images : ndarray of shape (n_samples, height, width, 3)
         Checked. Workers get a memory map as such, and only what they read of it.
     rows : int
@@ -41,22 +47,66 @@ def run_all(
     -------
     Outcome
     """
+    with Parallel(n_jobs=n_jobs) as workers:
+        return _shared(workers, Shipment(engine), images, rows, scored)
+
+
+def _shared(
+    workers: Parallel, shipment: Shipment, images: NDArray, rows: int, scored: bool
+) -> Outcome:
     starts = np.arange(0, max(len(images), 1), rows)
-    shards = np.array_split(starts, min(effective_n_jobs(n_jobs), len(starts)))
+    shards = np.array_split(starts, min(effective_n_jobs(workers.n_jobs), len(starts)))
     ends = [*(int(shard[0]) for shard in shards[1:]), len(images)]
     parts = [images[int(shard[0]) : end] for shard, end in zip(shards, ends, strict=True)]
     if len(parts) == 1:
-        return _run_shard(engine, images, rows, scored)
-    return joined(
-        Parallel(n_jobs=n_jobs)(delayed(_run_shard)(engine, part, rows, scored) for part in parts)
-    )
+        return _run_shard(shipment, images, rows, scored)
+    return joined(workers(delayed(_run_shard)(shipment, part, rows, scored) for part in parts))
 
 
-def _run_shard(engine: Engine, images: NDArray, rows: int, scored: bool) -> Outcome:
+class Shipment:
+    """An engine on its way to workers: packed once, and unpacked once by each of them.
+
+    Parameters
+    ----------
+    engine : Engine
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine, self.number = engine, uuid4().hex
+
+    @cached_property
+    def packed(self) -> NDArray[np.uint8]:
+        """The engine's bytes, as an array, which joblib lets processes share."""
+        # Wrapped, because a user's own recogniser may be defined where workers cannot import it.
+        wrapped = wrap_non_picklable_objects(self.engine, keep_wrapper=False)
+        return np.frombuffer(pickle.dumps(wrapped, protocol=5), dtype=np.uint8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (self.number, self.packed)
+
+    def __sizeof__(self) -> int:
+        # Dask sends what is large to a worker once, not with every task.
+        return self.packed.nbytes
+
+
+# What a worker has received last.
+_HELD: dict[str, Shipment] = {}
+
+
+def _received(number: str, packed: NDArray[np.uint8]) -> Shipment:
+    held = _HELD.get(number)
+    if held is None:
+        held = Shipment(pickle.loads(packed.data))
+        _HELD.clear()
+        _HELD[number] = held
+    return held
+
+
+def _run_shard(shipment: Shipment, images: NDArray, rows: int, scored: bool) -> Outcome:
     pictures = np.empty(images.shape, dtype=np.uint8)
     told = []
     for start in range(0, max(len(images), 1), rows):
-        outcome = engine.run(to_uint8(images[start : start + rows]), scored)
+        outcome = shipment.engine.run(to_uint8(images[start : start + rows]), scored)
         pictures[start : start + rows] = outcome.pictures
         told.append(outcome[1:])
     return Outcome(pictures, *(np.concatenate(column) for column in zip(*told, strict=True)))
@@ -69,11 +119,12 @@ def results_of(
     n_jobs: int | None,
 ) -> Iterator[AnonymizationResult]:
     """What became of every part; arguments as in :func:`run_all`."""
-    first = 0
-    for images, image_format in parts:
-        outcome = run_all(engine, images, rows, n_jobs, scored=True)
-        yield AnonymizationResult.of(outcome, image_format, first)
-        first += len(images)
+    first, shipment = 0, Shipment(engine)
+    with Parallel(n_jobs=n_jobs) as workers:
+        for images, image_format in parts:
+            outcome = _shared(workers, shipment, images, rows, scored=True)
+            yield AnonymizationResult.of(outcome, image_format, first)
+            first += len(images)
 
 
 def joined(outcomes: list[Outcome]) -> Outcome:

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, TrainingLength, check_precision, train
+from ._training import FaceDataset, FaceNet, TrainedMixin, TrainingLength, check_precision, train
 from ._validation import check_batch_size, resolve_device
 from .autoencoder import decode_latents
 from .identity_basis import IdentityBasis
@@ -40,7 +40,7 @@ MOST_GIVEN_BACK = 1 / 8
 _FEWEST_PEOPLE = 5
 
 
-class SurrogateDecoder(BaseEstimator):
+class SurrogateDecoder(TrainedMixin, BaseEstimator):
     """A copy of an autoencoder's decoder that goes on learning from surrogates.
 
     Parameters
@@ -163,7 +163,7 @@ class SurrogateDecoder(BaseEstimator):
             self.net_ = FaceNet(
                 module.to(device), device=device, callbacks=None, train_split=None, verbose=0
             ).initialize()
-        self.module_ = self.net_.module_.eval()
+        self.module_.eval()
         return self
 
     def _new_module(self, seed: int) -> nn.Module:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.linalg import solve
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 
 from ._targets import one_hot
+from ._validation import matmul
 from .exceptions import EdialsError
 
 # People nobody named enter a surrogate's distribution as if they were as many as the named ones, or
@@ -104,31 +105,32 @@ class SurrogatePrior:
         The conditional of a joint Gaussian: Bishop (2006), "Pattern recognition and machine
         learning", eqs. 2.81 and 2.82.
         """
-        kept = ~mask
-        least = _TINY * np.trace(self.covariance) / len(mask) + _TINY**2
-        joint = self.covariance + least * np.eye(len(mask))
-        slope = np.zeros((int(kept.sum()), int(mask.sum())))
-        if kept.any():
-            slope = solve(joint[np.ix_(kept, kept)], joint[np.ix_(kept, mask)], assume_a="pos")
-        rest = joint[np.ix_(mask, mask)] - joint[np.ix_(mask, kept)] @ slope
+        marked, kept = torch.tensor(mask), torch.tensor(~mask)
+        mean, effects, turn, covariance = (
+            torch.tensor(part)
+            for part in (self.mean, self.effects, self.turn_effect, self.covariance)
+        )
+        least = _TINY * covariance.trace() / len(mask) + _TINY**2
+        joint = covariance + least * torch.eye(len(mask))
+        slope = torch.linalg.solve(joint[kept][:, kept], joint[kept][:, marked])
+        rest = joint[marked][:, marked] - joint[marked][:, kept] @ slope
         # What the features given back do not tell of the attributes already.
-        effects = self.effects[:, mask] - self.effects[:, kept] @ slope
-        turn = np.zeros(int(mask.sum()))
-        if kept.any():
-            turn = self.turn_effect[mask] - self.turn_effect[kept] @ slope
-        factor = np.linalg.cholesky((rest + rest.T) / 2).T  # noise @ factor: factor' factor
+        effects = effects[:, marked] - effects[:, kept] @ slope
+        turn = (turn[marked] - turn[kept] @ slope) * kept.any()
+        factor = torch.linalg.cholesky((rest + rest.T) / 2).T  # noise @ factor: factor' factor
         if mask.any() and (len(effects) or turn.any()):
-            factor = _calm(factor, [*_contrasts(effects, self.sizes), turn], consistency)
+            contrasts = torch.stack([*_contrasts(effects, self.sizes), turn])
+            factor = _calm(factor, contrasts, consistency)
         return ConditionalDraw(
             mask=mask,
             sizes=self.sizes,
             centre=self.centre,
-            intercept=self.mean[mask] - self.mean[kept] @ slope,
-            effects=self.emphasis * effects,
+            intercept=(mean[marked] - mean[kept] @ slope).numpy(),
+            effects=self.emphasis * effects.numpy(),
             turn_scale=self.turn_scale,
-            turn_effect=_TURN_EMPHASIS * turn,
-            slope=slope,
-            factor=temperature * factor,
+            turn_effect=_TURN_EMPHASIS * turn.numpy(),
+            slope=slope.numpy(),
+            factor=temperature * factor.numpy(),
         )
 
 
@@ -187,12 +189,12 @@ class ConditionalDraw:
         # In double precision, so that the last bit of a sum, which may depend on how many rows
         # there are, is rounded away.
         own = coordinates.astype(np.float64)
-        drawn = self.intercept + own[:, ~self.mask] @ self.slope
-        drawn += (one_hot(codes, self.sizes) - self.centre) @ self.effects
+        drawn = self.intercept + matmul(own[:, ~self.mask], self.slope)
+        drawn += matmul(one_hot(codes, self.sizes) - self.centre, self.effects)
         if turns is not None:
             mean, spread = self.turn_scale
             drawn += np.outer((turns - mean) / spread, self.turn_effect)
-        drawn += noise[:, self.mask].astype(np.float64) @ self.factor
+        drawn += matmul(noise[:, self.mask].astype(np.float64), self.factor)
         own[:, self.mask] = drawn
         return own.astype(np.float32)
 
@@ -256,20 +258,19 @@ def fit_prior(
     )
 
 
-def _contrasts(effects: NDArray, sizes: list[int]) -> list[NDArray]:
+def _contrasts(effects: torch.Tensor, sizes: list[int]) -> list[torch.Tensor]:
     """What every class of an attribute differs by from the mean of its classes."""
-    blocks = np.split(effects, np.cumsum(sizes)[:-1]) if sizes else []
-    return [row for block in blocks for row in block - block.mean(axis=0)]
+    return [row for block in effects.split(sizes) for row in block - block.mean(dim=0)]
 
 
-def _calm(factor: NDArray, contrasts: list[NDArray], consistency: float) -> NDArray:
+def _calm(factor: torch.Tensor, contrasts: torch.Tensor, consistency: float) -> torch.Tensor:
     """Shrink the noise along the directions that what is given shows in.
 
     In the whitened space the separating directions are those of the whitened contrasts.
     """
     # noise @ factor = residual, so a residual r is the noise r @ inv(factor).
-    whitened = np.linalg.solve(factor.T, np.array(contrasts).T)
-    directions, spread, _ = np.linalg.svd(whitened, full_matrices=False)
+    whitened = torch.linalg.solve_triangular(factor.T, contrasts.T, upper=False)
+    directions, spread, _ = torch.linalg.svd(whitened, full_matrices=False)
     directions = directions[:, spread > 1e-3 * spread[0]]
-    keep = np.sqrt(1 - consistency)
+    keep = (1 - consistency) ** 0.5
     return factor - (1 - keep) * directions @ (directions.T @ factor)

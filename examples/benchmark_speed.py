@@ -351,7 +351,7 @@ def rows_of(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
         "transform, evade": lambda: evade_row(64, 512, repeats),
         "transform and explain": lambda: explain_row(64, 128, repeats),
         "explain": lambda: shap_rows(64, repeats),
-        "transform, two processes": lambda: shards_row(64, 4000, repeats),
+        "transform, two processes": lambda: shards_row(64, 8000, repeats),
         "transform, published, default, 256 px": lambda: published_row(
             "transform, default against published", fitted(256), 256, 64
         ),

@@ -32,6 +32,12 @@ CARRIERS = {
 }
 
 
+def test_a_network_is_stored_once(fitted):
+    part = fitted.autoencoder_
+    weights = sum(value.nbytes for value in part.module_.state_dict().values())
+    assert weights < len(pickle.dumps(part)) < 1.2 * weights
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_same_output(faces, fitted, carrier, tmp_path):
     again = CARRIERS[carrier](fitted, tmp_path)

@@ -1,12 +1,13 @@
 """Images of any number: memory maps, files, iterators, shards."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
 from joblib import parallel_config
 
-from edials import AnonymizationResult
+from edials import AnonymizationResult, certification, fitting, streaming
 from edials.exceptions import InvalidImageError, UnreadableImageError
 from edials.images import write_image
 
@@ -89,3 +90,22 @@ def test_a_stream_says_what_is_wrong_and_keeps_what_is_done(faces, fitted, tmp_p
         fitted.transform([tmp_path / "nothing.png"])
     with pytest.raises(ValueError, match="chunk_size=0"):
         fitted.anonymize_stream(faces.images, chunk_size=0)
+
+
+def test_an_engine_is_packed_once_and_unpacked_once_per_worker(fitted):
+    shipment = streaming.Shipment(fitting.engine_of(fitted))
+    assert shipment.packed is shipment.packed
+    received = pickle.loads(pickle.dumps(shipment))
+    assert pickle.loads(pickle.dumps(shipment)) is received
+    another = streaming.Shipment(fitting.engine_of(fitted))
+    assert pickle.loads(pickle.dumps(another)) is not received
+
+
+def test_a_copy_is_found_in_whatever_channel_it_differs(faces):
+    original = faces.images[:1]
+    copies = np.repeat(original, 4, axis=0)
+    copies[1, ..., 1] ^= 1
+    copies[2, ..., 0] = 255 - copies[2, ..., 0]
+    copies[3] = faces.images[50]
+    found = certification.is_original(np.repeat(original, 4, axis=0), copies)
+    np.testing.assert_array_equal(found, [True, True, False, False])
