@@ -21,7 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ._random import forked_torch
-from ._validation import to_tensor
+from ._validation import rows_at_once, to_tensor
 
 #: What networks compute in: "auto" is bfloat16 where the device has it, which is as good (see the
 #: guide) and several times as fast.
@@ -422,6 +422,7 @@ def map_images(
     images : ndarray of shape (n_samples, height, width, 3)
     device : torch.device
     batch_size : int
+        At most; see :func:`edials._validation.rows_at_once`.
     precision : {"auto", "float32", "bfloat16"}
 
     Returns
@@ -429,6 +430,7 @@ def map_images(
     ndarray of shape (n_samples, ...), dtype float32
     """
     results = []
+    batch_size = rows_at_once(batch_size, images.shape[1:])
     with autocast(device, precision):  # around all batches: weights are converted once
         for start in range(0, len(images), batch_size):
             tensor = to_tensor(images[start : start + batch_size], device)

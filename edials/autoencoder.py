@@ -32,6 +32,7 @@ from ._validation import (
     check_batch_size,
     check_images,
     resolve_device,
+    rows_at_once,
     to_levels,
     to_pictures,
     to_tensor,
@@ -341,7 +342,7 @@ def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> ND
     Parameters
     ----------
     estimator : fitted estimator
-        With ``net_``, ``latent_dim_``, ``batch_size`` and ``precision``.
+        With ``net_``, ``latent_dim_``, ``image_shape_``, ``batch_size`` and ``precision``.
     decoder : nn.Module
     latents : array-like of shape (n_samples, latent_dim)
 
@@ -366,7 +367,8 @@ def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> ND
     def levels(batch: torch.Tensor) -> torch.Tensor:
         return to_levels(decoder(batch))
 
-    return to_pictures(run_in_batches(levels, rows, estimator.batch_size, estimator.precision))
+    at_once = rows_at_once(estimator.batch_size, estimator.image_shape_)
+    return to_pictures(run_in_batches(levels, rows, at_once, estimator.precision))
 
 
 def _start_at_principal_components(module: AutoencoderNetwork, images: NDArray, seed: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from ._validation import to_rows, to_tensor
+from ._validation import rows_at_once, to_rows, to_tensor
 from .losses import structural_similarity
 from .recognizer import IdentityClassifier
 
@@ -22,8 +22,6 @@ UNCERTIFIED, WITHHELD = "uncertified", "withheld"
 # A picture this similar to its original is the original, saved again.
 _SAME_SSIM = 0.985
 _SAME_DIFFERENCE = 2.0  # mean absolute difference, in levels of 255
-# Pictures compared at a time: few enough for the processor's cache.
-_LOOKED_AT = 64
 
 
 class Panel:
@@ -167,27 +165,31 @@ def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> ND
     ndarray of bool, shape (n,)
     """
     same = np.zeros(len(pictures), dtype=bool)
-    for start in range(0, len(pictures), _LOOKED_AT):
-        rows = slice(start, start + _LOOKED_AT)
-        # Both measures are means over channels. Where one of three rules a copy out, were the
-        # others perfect, these need not be looked at.
+    at_once = rows_at_once(len(pictures), pictures.shape[1:])
+    for start in range(0, len(pictures), at_once):
+        rows = slice(start, start + at_once)
+        # Both measures are means over channels and places. Where some of these rule a copy out,
+        # were all others perfect, the others need not be looked at.
         unsure = start + np.flatnonzero(
-            _is_alike(originals[rows, ..., 1:2], pictures[rows, ..., 1:2], share=1 / 3)
+            _is_alike(originals[rows, ..., 1:2], pictures[rows, ..., 1:2], share=1 / 3, every=4)
         )
         same[unsure] = _is_alike(originals[unsure], pictures[unsure])
     return same
 
 
 def _is_alike(
-    originals: NDArray[np.uint8], pictures: NDArray[np.uint8], share: float = 1.0
+    originals: NDArray[np.uint8], pictures: NDArray[np.uint8], share: float = 1.0, every: int = 1
 ) -> NDArray[np.bool_]:
-    """Whether pictures may be copies, judged by this share of their channels."""
+    """Whether pictures may be copies, judged by this share of their channels and some of the rows.
+
+    False only where the whole pictures would be told apart, too.
+    """
     if not len(pictures):
         return np.zeros(0, dtype=bool)
     first, second = to_tensor(originals), to_tensor(pictures)
-    similarity = 1 - share + share * structural_similarity(first, second)
+    dissimilarity = share / every * (1 - structural_similarity(first, second, every=every))
     difference = share * (first - second).abs().flatten(1).mean(1) * 255
-    return ((similarity > _SAME_SSIM) | (difference < _SAME_DIFFERENCE)).numpy()
+    return ((1 - dissimilarity > _SAME_SSIM) | (difference < _SAME_DIFFERENCE)).numpy()
 
 
 def is_blank(pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:

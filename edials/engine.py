@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ._random import keyed_normal
-from ._validation import ImageFormat, to_pictures
+from ._validation import ImageFormat, rows_at_once, to_pictures
 from .attribute_reader import AttributeReader
 from .attribution import make_explainer
 from .certification import (
@@ -377,7 +377,8 @@ class Engine:
             settings |= {
                 "n_samples": n_samples,
                 "with_base_values": with_base_values,
-                "batch_size": _GRADIENT_BATCHES * self.autoencoder.batch_size,
+                "batch_size": _GRADIENT_BATCHES
+                * rows_at_once(self.autoencoder.batch_size, originals.shape[1:]),
                 "groups": _as_cells(codes, self.prior.sizes),
                 "background_groups": _as_cells(self.background_codes, self.prior.sizes),
             }

@@ -35,6 +35,7 @@ from scipy.stats import spearmanr
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials._training import map_images, run_in_batches
+from edials._validation import rows_at_once
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.fitting import engine_of
@@ -139,7 +140,8 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
                     precision=of.precision,
                 )
             rows = latents[: len(images) - start]
-            run_in_batches(decoder.module_, rows, decoder.batch_size, decoder.precision)
+            at_once = rows_at_once(decoder.batch_size, images.shape[1:])
+            run_in_batches(decoder.module_, rows, at_once, decoder.precision)
 
     return run
 
@@ -261,7 +263,7 @@ def published_row(name: str, model: EDIALSAnonymizer, size: int, count: int) -> 
     """A transform against the published procedure on the same networks, per image."""
     images = faces_of(size, count)
     one = images[0]
-    repeats = 5 if size < 256 else 1
+    repeats = 5 if len(images) > 8 else 1  # ConvNeXt takes minutes
     parts = model.autoencoder_, model.identity_classifier_
     seconds = in_turn(
         {
@@ -356,7 +358,7 @@ def rows_of(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
         "explain": lambda: shap_rows(64, repeats),
         "transform, two processes": lambda: shards_row(64, 8000, repeats),
         "transform, published, default, 256 px": lambda: published_row(
-            "transform, default against published", fitted(256), 256, 64
+            "transform, default against published", fitted(256), 256, 256
         ),
         "transform, published, ConvNeXt, 256 px": lambda: published_row(
             "transform, evade, ConvNeXt-Base",
