@@ -20,12 +20,9 @@ from skorch.helper import predefined_split
 from torch import nn
 from tqdm import tqdm
 
+from ._inference import autocast
 from ._random import forked_torch
-from ._validation import rows_at_once, to_tensor
-
-#: What networks compute in: "auto" is bfloat16 where the device has it, which is as good (see the
-#: guide) and several times as fast.
-PRECISIONS = ("auto", "float32", "bfloat16")
+from ._validation import to_tensor
 
 
 class FaceDataset(torch.utils.data.Dataset):
@@ -141,38 +138,6 @@ class _Progress(Callback):
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         self.bar_.close()
         del self.bar_  # a bar holds a stream, which does not pickle
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 by itself; where it only imitates it, it is slower."""
-    if device.type == "cpu":
-        # Private in torch 2.13, and absent from older ones: then the answer is no.
-        asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        return bool(asked is not None and asked())
-    backend = getattr(torch, device.type, None)
-    asked = getattr(backend, "is_bf16_supported", None)
-    return bool(asked is not None and asked())
-
-
-def check_precision(precision: Any) -> str:
-    """Check a ``precision``.
-
-    Raises
-    ------
-    ValueError
-        If it is not one of :data:`PRECISIONS`.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}; expected one of {PRECISIONS}.")
-    return precision
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """Where network passes run in bfloat16, if this is asked for, or "auto" and worth it."""
-    low = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
-    if not torch.amp.is_autocast_available(device.type):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
 
 
 def fused_on(device: torch.device) -> bool | None:
@@ -356,83 +321,3 @@ def train(
 
 def _discard(*_: Any) -> None:
     """Where EarlyStopping reports to: the progress bar says enough."""
-
-
-def split_rows(
-    n_rows: int, fraction: float, seed: int, groups: NDArray | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows at random into training and held-out ones, stratified by ``groups`` if given.
-
-    A group's rows stay in training when it has fewer than four.
-
-    Returns
-    -------
-    training, held_out : ndarrays of int, sorted
-    """
-    generator = np.random.default_rng(seed)
-    held = np.zeros(n_rows, dtype=bool)
-    if groups is None:
-        held[generator.permutation(n_rows)[: int(n_rows * fraction)]] = True
-    else:
-        order = generator.permutation(n_rows)
-        for group in np.unique(groups):
-            rows = order[groups[order] == group]
-            if len(rows) >= 4:
-                held[rows[: max(1, int(len(rows) * fraction))]] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def run_in_batches(
-    function: Callable[[torch.Tensor], torch.Tensor],
-    rows: torch.Tensor,
-    batch_size: int,
-    precision: str,
-) -> torch.Tensor:
-    """Apply a network without gradients to constant-size batches; results on the CPU.
-
-    They are float32, or uint8 if the function gives that. The last batch is padded by repeating its
-    first row: matrix kernels may sum in another order for another batch size, and an image's bytes
-    must not depend on its neighbours.
-    """
-    results = []
-    with torch.inference_mode(), autocast(rows.device, precision):
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            n = len(batch)
-            if n < batch_size:
-                batch = torch.cat([batch, batch[:1].expand(batch_size - n, *batch.shape[1:])])
-            result = function(batch)[:n]
-            results.append((result if result.dtype == torch.uint8 else result.float()).cpu())
-    return torch.cat(results) if results else torch.empty(0)
-
-
-def map_images(
-    function: Callable[[torch.Tensor], torch.Tensor],
-    images: NDArray,
-    *,
-    device: torch.device,
-    batch_size: int,
-    precision: str,
-) -> NDArray[np.float32]:
-    """Apply a network to images in constant-size batches, as :func:`run_in_batches` does.
-
-    Parameters
-    ----------
-    function : callable Tensor (batch_size, 3, height, width) -> Tensor (batch_size, ...)
-    images : ndarray of shape (n_samples, height, width, 3)
-    device : torch.device
-    batch_size : int
-        At most; see :func:`edials._validation.rows_at_once`.
-    precision : {"auto", "float32", "bfloat16"}
-
-    Returns
-    -------
-    ndarray of shape (n_samples, ...), dtype float32
-    """
-    results = []
-    batch_size = rows_at_once(batch_size, images.shape[1:])
-    with autocast(device, precision):  # around all batches: weights are converted once
-        for start in range(0, len(images), batch_size):
-            tensor = to_tensor(images[start : start + batch_size], device)
-            results.append(run_in_batches(function, tensor, batch_size, precision).numpy())
-    return np.concatenate(results)

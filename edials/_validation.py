@@ -19,10 +19,6 @@ from .exceptions import InvalidImageError, InvalidLabelsError
 
 #: Networks halve the picture four times, so both sides must be a multiple of this.
 SIZE_MULTIPLE = 16
-# Pixels that networks are shown together, the number of images allowing: 64 images of 64 x 64; and
-# the fewest images of any size. Gradients take four times as many. Not 32: torch 2.13 ends with a
-# division by zero in a bfloat16 product of 32 rows of 49,152, as networks make at 256 pixels.
-_PIXELS, _FEW = 64**3, 16
 
 
 @dataclass(frozen=True)
@@ -197,15 +193,6 @@ def matmul(first: NDArray, second: NDArray) -> NDArray:
     NumPy's own threads would go on waiting for more and keep the processor from them.
     """
     return (torch.from_numpy(first) @ torch.from_numpy(second)).numpy()
-
-
-def rows_at_once(batch_size: int, image_shape: tuple[int, ...]) -> int:
-    """How many pictures (height, width, channels) to look at together: at most ``batch_size``.
-
-    Fewer of large ones, so that what is made of them stays in the processor's cache: at 256 pixels
-    an anonymizer takes three fifths of the time per image with 16 that it takes with 64.
-    """
-    return max(1, min(batch_size, max(_FEW, _PIXELS // (image_shape[0] * image_shape[1]))))
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -16,17 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._augmentation import augment_faces
+from ._inference import check_precision, map_images
 from ._random import forked_torch, stage_seeds
+from ._rows import split_rows
 from ._targets import AttributeTargets, decode_attributes, encode_attributes
-from ._training import (
-    FaceDataset,
-    FaceNet,
-    TrainedMixin,
-    TrainingLength,
-    check_precision,
-    map_images,
-    split_rows,
-)
+from ._training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, resolve_device
 from .exceptions import InvalidLabelsError

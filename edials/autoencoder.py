@@ -15,26 +15,16 @@ from torch import nn
 
 from ._adversarial import AdversarialNet, Terms, features_of
 from ._augmentation import mirror_faces
+from ._inference import check_precision, decode_latents, map_images
 from ._random import forked_torch, stage_seeds
+from ._rows import split_rows
 from ._targets import AttributeTargets, encode_attributes
-from ._training import (
-    FaceDataset,
-    FaceNet,
-    TrainedMixin,
-    TrainingLength,
-    check_precision,
-    map_images,
-    run_in_batches,
-    split_rows,
-)
+from ._training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
 from ._training import train as train_net
 from ._validation import (
     check_batch_size,
     check_images,
     resolve_device,
-    rows_at_once,
-    to_levels,
-    to_pictures,
     to_tensor,
 )
 from .networks import AutoencoderNetwork, Encoder, preset
@@ -334,41 +324,6 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         tags.non_deterministic = False
         return tags
-
-
-def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> NDArray[np.uint8]:
-    """Pictures of latents, on the device and in the batches of a fitted estimator.
-
-    Parameters
-    ----------
-    estimator : fitted estimator
-        With ``net_``, ``latent_dim_``, ``image_shape_``, ``batch_size`` and ``precision``.
-    decoder : nn.Module
-    latents : array-like of shape (n_samples, latent_dim)
-
-    Returns
-    -------
-    ndarray of shape (n_samples, height, width, 3), dtype uint8
-
-    Raises
-    ------
-    ValueError
-        If latents have another length.
-    """
-    rows = torch.as_tensor(
-        np.array(latents, dtype=np.float32), device=torch.device(estimator.net_.device)
-    )
-    if rows.ndim != 2 or rows.shape[1] != estimator.latent_dim_:
-        raise ValueError(
-            f"latents have shape {tuple(rows.shape)}; expected "
-            f"(n_samples, {estimator.latent_dim_})."
-        )
-
-    def levels(batch: torch.Tensor) -> torch.Tensor:
-        return to_levels(decoder(batch))
-
-    at_once = rows_at_once(estimator.batch_size, estimator.image_shape_)
-    return to_pictures(run_in_batches(levels, rows, at_once, estimator.precision))
 
 
 def _start_at_principal_components(module: AutoencoderNetwork, images: NDArray, seed: int) -> None:

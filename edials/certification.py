@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from ._validation import rows_at_once, to_rows, to_tensor
+from ._inference import rows_at_once
+from ._validation import to_rows, to_tensor
 from .losses import structural_similarity
 from .recognizer import IdentityClassifier
 

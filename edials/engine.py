@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ._inference import rows_at_once
 from ._random import keyed_normal
-from ._validation import ImageFormat, rows_at_once, to_pictures
+from ._validation import ImageFormat, to_pictures
 from .attribute_reader import AttributeReader
 from .attribution import make_explainer
 from .certification import (

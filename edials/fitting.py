@@ -16,8 +16,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
+from ._inference import check_precision
+from ._rows import all_of_some, one_of_each_first
 from ._targets import AttributeTargets
-from ._training import check_precision
 from ._validation import Labels, check_batch_size, encode_labels, to_uint8
 from .attribute_reader import AttributeReader
 from .attributes import AttributeClassifier
@@ -391,17 +392,3 @@ def match_rate(panel: Panel, images: NDArray, people: NDArray[np.int64], seed: i
     """How often the panel matches two photos of one person; NaN if it does not verify."""
     rows = all_of_some(people, seed, _MATCHED_ROWS)
     return panel.true_match_rate(to_uint8(images[rows]), people[rows])
-
-
-def one_of_each_first(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
-    """Rows of known people in random order, one photo of everybody before anybody's second."""
-    rows = np.random.default_rng(seed).permutation(np.flatnonzero(people >= 0))
-    turn = pd.Series(people[rows]).groupby(people[rows]).cumcount().to_numpy()
-    return rows[np.argsort(turn, kind="stable")][:count]
-
-
-def all_of_some(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
-    """Rows of known people in random order, with all photos of each: pairs are what is sought."""
-    order = np.random.default_rng(seed).permutation(int(people.max()) + 1)
-    rows = np.flatnonzero(people >= 0)
-    return rows[np.argsort(order[people[rows]], kind="stable")][:count]

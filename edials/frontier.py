@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from ._rows import one_of_each_first
 from ._targets import AttributeTargets
 from ._validation import Labels, to_tensor, to_uint8
 from .audit.risk import attribute_floor, cells_of_people
 from .budget import Shares, measure, share_out
 from .engine import Engine
 from .evidence import Evidence
-from .fitting import as_labels, one_of_each_first, turn_latents
+from .fitting import as_labels, turn_latents
 from .identity_basis import IdentityBasis
 from .losses import structural_similarity
 from .perturbation import choose

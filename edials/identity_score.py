@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from ._training import autocast
+from ._inference import autocast
 
 
 class Score:

@@ -15,16 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from ._augmentation import augment_faces
+from ._inference import check_precision, map_images
 from ._random import forked_torch, stage_seeds
-from ._training import (
-    FaceDataset,
-    FaceNet,
-    TrainedMixin,
-    TrainingLength,
-    check_precision,
-    map_images,
-    split_rows,
-)
+from ._rows import split_rows
+from ._training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
 from ._training import train as train_net
 from ._validation import check_batch_size, check_images, encode_labels, resolve_device
 from .discriminant import COSINE_SCALE, discriminant

@@ -14,7 +14,7 @@ from .certification import WITHHELD
 from .engine import AnonymizationResult, Engine, Outcome
 from .exceptions import IdentityLeakWarning, WithheldImageError
 from .fitting import check_parameters, engine_of
-from .streaming import joined, parts_of, results_of, run_all
+from .streaming import joined, outcomes_of, parts_of, results_of
 
 # What is done once for all of them costs little, and evasion, which leaves few images active in its
 # late steps, keeps its batches full.
@@ -103,17 +103,15 @@ class ReleaseMixin:
         engine, rows = self._ready(), check_batch_size(chunk_size, "chunk_size")
         engine.warn_of_known_ways(self.true_match_rate_, stacklevel=3)
         parts = parts_of(X, self.image_shape_, rows)
-        return results_of(engine, parts, self._rows(), self.n_jobs)
+        return results_of(outcomes_of(engine, parts, self._rows(), self.n_jobs, scored=True))
 
     def _run(self, X: Any, scored: bool) -> tuple[Outcome, ImageFormat]:
         engine = self._ready()
-        found: list[Outcome] = []
-        for images, layout in parts_of(X, self.image_shape_, None):
-            if not found:
-                image_format = layout
-                engine.warn_of_known_ways(self.true_match_rate_, stacklevel=4)
-            found.append(run_all(engine, images, self._rows(), self.n_jobs, scored))
-        return joined(found), image_format
+        engine.warn_of_known_ways(self.true_match_rate_, stacklevel=4)
+        parts = parts_of(X, self.image_shape_, None)
+        told = outcomes_of(engine, parts, self._rows(), self.n_jobs, scored)
+        outcomes, formats = zip(*told, strict=True)
+        return joined(outcomes), formats[0]
 
     def _rows(self) -> int:
         """How many images the engine takes at a time."""

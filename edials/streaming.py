@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import Any
@@ -22,20 +22,22 @@ from .images import read_images
 _PART_ROWS = 1024
 
 
-def run_all(
+def outcomes_of(
     engine: Engine,
-    images: NDArray,
+    parts: Iterator[tuple[NDArray, ImageFormat]],
     rows: int,
     n_jobs: int | None,
     scored: bool,
-) -> Outcome:
-    """Anonymize images, so many rows at a time; every worker takes one shard.
+) -> Iterator[tuple[Outcome, ImageFormat]]:
+    """Anonymize part after part, so many rows at a time; every worker takes one shard of a part.
 
     Parameters
     ----------
     engine : Engine
-    images : ndarray of shape (n_samples, height, width, 3)
-        Checked. Workers get a memory map as such, and only what they read of it.
+        Sent to every worker once.
+    parts : iterator of (images, image_format)
+        Images are checked, of shape (n_part, height, width, 3). Workers get a memory map as such,
+        and only what they read of it.
     rows : int
         Shards are whole multiples of it, so the bytes do not depend on the number of workers.
     n_jobs : int or None
@@ -43,12 +45,15 @@ def run_all(
     scored : bool
         As :meth:`Engine.run` takes it.
 
-    Returns
-    -------
-    Outcome
+    Yields
+    ------
+    outcome : Outcome
+    image_format : ImageFormat
     """
+    shipment = Shipment(engine)
     with Parallel(n_jobs=n_jobs) as workers:
-        return _shared(workers, Shipment(engine), images, rows, scored)
+        for images, image_format in parts:
+            yield _shared(workers, shipment, images, rows, scored), image_format
 
 
 def _shared(
@@ -113,21 +118,16 @@ def _run_shard(shipment: Shipment, images: NDArray, rows: int, scored: bool) -> 
 
 
 def results_of(
-    engine: Engine,
-    parts: Iterator[tuple[NDArray, ImageFormat]],
-    rows: int,
-    n_jobs: int | None,
+    outcomes: Iterator[tuple[Outcome, ImageFormat]],
 ) -> Iterator[AnonymizationResult]:
-    """What became of every part; arguments as in :func:`run_all`."""
-    first, shipment = 0, Shipment(engine)
-    with Parallel(n_jobs=n_jobs) as workers:
-        for images, image_format in parts:
-            outcome = _shared(workers, shipment, images, rows, scored=True)
-            yield AnonymizationResult.of(outcome, image_format, first)
-            first += len(images)
+    """What became of every part, counted from the first image of all."""
+    first = 0
+    for outcome, image_format in outcomes:
+        yield AnonymizationResult.of(outcome, image_format, first)
+        first += len(outcome.verdicts)
 
 
-def joined(outcomes: list[Outcome]) -> Outcome:
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
     """Outcomes one below the other."""
     if len(outcomes) == 1:
         return outcomes[0]

@@ -18,10 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
+from ._inference import check_precision, decode_latents
 from ._random import forked_torch, stage_seeds
-from ._training import FaceDataset, FaceNet, TrainedMixin, TrainingLength, check_precision, train
+from ._training import FaceDataset, FaceNet, TrainedMixin, TrainingLength, train
 from ._validation import check_batch_size, resolve_device
-from .autoencoder import decode_latents
 from .identity_basis import IdentityBasis
 from .losses import perceptual_loss
 from .networks import Decoder, preset

@@ -111,7 +111,7 @@ class SurrogatePrior:
             for part in (self.mean, self.effects, self.turn_effect, self.covariance)
         )
         least = _TINY * covariance.trace() / len(mask) + _TINY**2
-        joint = covariance + least * torch.eye(len(mask))
+        joint = covariance + least * torch.eye(len(mask), dtype=covariance.dtype)
         slope = torch.linalg.solve(joint[kept][:, kept], joint[kept][:, marked])
         rest = joint[marked][:, marked] - joint[marked][:, kept] @ slope
         # What the features given back do not tell of the attributes already.

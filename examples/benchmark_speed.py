@@ -34,8 +34,7 @@ from published_procedure import anonymize_one
 from scipy.stats import spearmanr
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
-from edials._training import map_images, run_in_batches
-from edials._validation import rows_at_once
+from edials._inference import map_images, rows_at_once, run_in_batches
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.fitting import engine_of

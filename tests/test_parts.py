@@ -13,7 +13,8 @@ from torch import nn
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
 from edials._adversarial import AdversarialNet, Terms, features_of
-from edials._training import TrainingLength, has_bfloat16
+from edials._inference import has_bfloat16
+from edials._training import TrainingLength
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.explainer import path_gradients
@@ -33,6 +34,8 @@ ROOMS = [
         "pose",
         "discriminant",
         "_augmentation",
+        "_inference",
+        "_rows",
         "_training",
         "_adversarial",
         "autoencoder",

@@ -2,14 +2,17 @@
 
 import copy
 import pickle
+from functools import cached_property
 
 import numpy as np
 import pytest
 from joblib import parallel_config
 
 from edials import AnonymizationResult, certification, fitting, streaming
+from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, UnreadableImageError
 from edials.images import write_image
+from edials.losses import structural_similarity
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +22,8 @@ def released(faces, fitted):
 
 @pytest.fixture
 def small(fitted):
-    """Batches so small that a hundred images are several parts."""
-    return copy.copy(fitted).set_params(batch_size=16)
+    """Batches so small that fifty images are several shards."""
+    return copy.copy(fitted).set_params(batch_size=4)
 
 
 @pytest.mark.parametrize("perturbation", ["surrogate", "evade"])
@@ -28,6 +31,7 @@ def small(fitted):
 def test_shards_give_the_bytes_of_the_serial_run(faces, small, perturbation):
     model = small.set_params(perturbation=perturbation)
     images = faces.images[:70]
+    assert len(images) > 2 * model._rows()
     alone = model.transform(images)
     with parallel_config("threading", n_jobs=3):
         threads = model.transform(images)
@@ -109,3 +113,29 @@ def test_a_copy_is_found_in_whatever_channel_it_differs(faces):
     copies[3] = faces.images[50]
     found = certification.is_original(np.repeat(original, 4, axis=0), copies)
     np.testing.assert_array_equal(found, [True, True, False, False])
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.02, 0.05, 0.1, 0.3, 1.0])
+def test_the_quick_look_for_copies_decides_as_the_whole_pictures_do(faces, blend):
+    originals = faces.images[:20]
+    mixed = (1 - blend) * originals + blend * faces.images[20:40]
+    pictures = np.rint(mixed).astype(np.uint8)
+    pictures[10:, ..., 0] = 255 - pictures[10:, ..., 0]
+    first, second = to_tensor(originals), to_tensor(pictures)
+    difference = np.abs(originals.astype(float) - pictures).mean(axis=(1, 2, 3))
+    whole = (structural_similarity(first, second).numpy() > 0.985) | (difference < 2)
+    np.testing.assert_array_equal(certification.is_original(originals, pictures), whole)
+
+
+def test_workers_get_the_model_once_for_all_parts(faces, small, monkeypatch):
+    packed = []
+    pack = streaming.Shipment.packed.func
+    counted = cached_property(lambda shipment: packed.append(1) or pack(shipment))
+    counted.__set_name__(streaming.Shipment, "packed")
+    monkeypatch.setattr(streaming.Shipment, "packed", counted)
+    images = faces.images
+    parts = iter([images[:50], images[50:]])
+    monkeypatch.setattr(streaming, "_PART_ROWS", 40)
+    shared = copy.copy(small).set_params(n_jobs=2).transform(parts)
+    assert len(packed) == 1
+    np.testing.assert_array_equal(shared, small.transform(images))

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from .._inference import map_images
 from .._random import forked_torch, stage_seeds
-from .._training import FaceDataset, FaceNet, TrainingLength, map_images, split_rows, train
+from .._rows import split_rows
+from .._training import FaceDataset, FaceNet, TrainingLength, train
 from .._validation import resolve_device, to_pictures
 from ..losses import perceptual_loss
 from ..networks import UNet

@@ -1,0 +1,45 @@
+"""Which photos: held out, or looked at where not all are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+def split_rows(
+    n_rows: int, fraction: float, seed: int, groups: NDArray | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows at random into training and held-out ones, stratified by ``groups`` if given.
+
+    A group's rows stay in training when it has fewer than four.
+
+    Returns
+    -------
+    training, held_out : ndarrays of int, sorted
+    """
+    generator = np.random.default_rng(seed)
+    held = np.zeros(n_rows, dtype=bool)
+    if groups is None:
+        held[generator.permutation(n_rows)[: int(n_rows * fraction)]] = True
+    else:
+        order = generator.permutation(n_rows)
+        for group in np.unique(groups):
+            rows = order[groups[order] == group]
+            if len(rows) >= 4:
+                held[rows[: max(1, int(len(rows) * fraction))]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def one_of_each_first(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
+    """Rows of known people in random order, one photo of everybody before anybody's second."""
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(people >= 0))
+    turn = pd.Series(people[rows]).groupby(people[rows]).cumcount().to_numpy()
+    return rows[np.argsort(turn, kind="stable")][:count]
+
+
+def all_of_some(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
+    """Rows of known people in random order, with all photos of each: pairs are what is sought."""
+    order = np.random.default_rng(seed).permutation(int(people.max()) + 1)
+    rows = np.flatnonzero(people >= 0)
+    return rows[np.argsort(order[people[rows]], kind="stable")][:count]
