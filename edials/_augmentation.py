@@ -35,17 +35,17 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
 
     # A third are blurred as if they came from half the pixels or fewer, so that what is learned
     # does not hang on detail that a reconstruction has lost.
-    blurred = (torch.rand(n, 1, 1, 1) < 0.33).to(images.device)
+    blurred = _some(n, 0.33).to(images.device)
     shrink = float(torch.rand(1)) * 0.4 + 0.25
-    small = functional.interpolate(images, scale_factor=shrink, mode="area")
+    small = functional.interpolate(images[blurred], scale_factor=shrink, mode="area")
     small = functional.interpolate(small, size=(height, width), mode="bicubic")
-    images = torch.where(blurred, small, images)
+    images.index_copy_(0, blurred, small)
 
     contrast, brightness = 1 + uniform(0.25, 1, 1, 1), uniform(0.08, 1, 1, 1)
-    tint = uniform(0.025, 3, 1, 1)
-    images = (images - 0.5) * contrast.to(images) + 0.5 + (brightness + tint).to(images)
-    grey = (torch.rand(n, 1, 1, 1) < 0.1).to(images.device)
-    images = torch.where(grey, images.mean(1, keepdim=True), images)
+    shift = 0.5 - 0.5 * contrast + brightness + uniform(0.025, 3, 1, 1)
+    images.mul_(contrast.to(images)).add_(shift.to(images))
+    grey = _some(n, 0.1).to(images.device)
+    images.index_copy_(0, grey, images[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1))
 
     row, column = torch.rand(n, 1, 1, 1) * height, torch.rand(n, 1, 1, 1) * width
     covered = (
@@ -53,7 +53,12 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
         & ((torch.arange(width).view(1, 1, 1, -1) - column).abs() < 0.15 * width)
         & (torch.rand(n, 1, 1, 1) < 0.5)
     )
-    return images.masked_fill(covered.to(images.device), 0.5)
+    return images.masked_fill_(covered.to(images.device), 0.5)
+
+
+def _some(n: int, share: float) -> torch.Tensor:
+    """Rows, each chosen with this probability."""
+    return torch.nonzero(torch.rand(n) < share).flatten()
 
 
 def mirror_faces(images: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import hashlib
 import secrets
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 _SEED_LIMIT = 2**31 - 1
+_TORCH_GENERATORS = threading.RLock()
 
 
 def stage_seeds(random_state: Any, *stages: str) -> dict[str, int]:
@@ -52,7 +54,8 @@ def stage_seeds(random_state: Any, *stages: str) -> dict[str, int]:
 def forked_torch(seed: int) -> Iterator[None]:
     """Run a block under its own torch seed and give the global generators back unchanged."""
     # fork_rng defaults to every visible accelerator, so a device of the user's choice is covered.
-    with torch.random.fork_rng():
+    # One thread at a time: the generators that blocks in two threads would draw from are the same.
+    with _TORCH_GENERATORS, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 

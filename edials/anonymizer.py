@@ -16,12 +16,9 @@ from .attribute_reader import records_of_people
 from .budget import spend, warn_of_too_few
 from .fitting import (
     EXPLAINED_SAMPLES,
-    Parts,
     check_parameters,
     check_people,
-    common_of,
     engine_of,
-    fit_parts,
     fit_surrogate_decoder,
     fit_surrogates,
     importance_of_features,
@@ -30,6 +27,7 @@ from .fitting import (
 )
 from .frontier import fit_frontier, shares_of
 from .kept import check_kept, in_order_of, varied
+from .parts import Parts, common_of, fit_parts
 from .release import ReleaseMixin
 from .scoring import must_be_scorable, utility_less_excess
 
@@ -90,7 +88,9 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         an integer everything is reproducible, also by whoever learns it.
     n_jobs : int, optional
         Workers that the images are shared among, each with the model once; None follows
-        ``joblib.parallel_config``, which also names other backends, such as dask's.
+        ``joblib.parallel_config``, which also names other backends, such as dask's. In ``fit``, two
+        or more train the identity classifier beside the other networks; each then has fewer
+        threads, whose number may change the last bit of a weight.
     verbose : int, default=0
 
     Attributes
@@ -223,6 +223,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
             None if kept is None else kept.take(fitted_on),
             attribute_weight=self.attribute_weight,
             seeds=seeds,
+            n_jobs=self.n_jobs,
             **common_of(self),
         )
         self.attribute_classifier_, self.autoencoder_, self.identity_classifier_ = parts

@@ -33,7 +33,7 @@ from .networks import AutoencoderNetwork, Encoder, preset
 _PCA_ROWS = 10_000
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(1000, 2, 80)
+_TYPICAL = TrainingLength(400, 3, 80)
 
 
 class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
@@ -71,9 +71,11 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         should agree, so that what tells the attributes apart is not smoothed away.
         EDIALSAnonymizer gives its own here.
     max_epochs : int, optional
-        None makes about 1,000 optimisation steps, but 2 epochs at least and 80 at most.
-    learning_rate : float, default=0.001
-        Peak of a schedule that rises linearly and falls as a cosine.
+        None makes about 400 optimisation steps, but 3 epochs at least and 80 at most.
+    learning_rate : float, default=0.0003
+        Peak of a schedule that rises linearly and falls as a cosine. Three times as much undoes the
+        principal components that training starts from: on 2,000 faces of LFW similarity to unseen
+        photos was 0.84 with this and 0.82 with 0.001.
     batch_size : int, default=64
     validation_fraction : float, default=0.05
         Share of the images held out for early stopping; 0 switches it off.
@@ -129,7 +131,7 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         feature_weight: float = 0.2,
         feature_classifier: Any = None,
         max_epochs: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-4,
         batch_size: int = 64,
         validation_fraction: float = 0.05,
         patience: int | None = None,

@@ -1,4 +1,4 @@
-"""What the anonymizer's fit is made of: its networks, its surrogates, and which photos it looks at.
+"""What the anonymizer's fit is made of: its surrogates, and which photos it looks at.
 
 Functions of images and codes; :class:`~edials.anonymizer.EDIALSAnonymizer` puts them together.
 """
@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
@@ -21,23 +20,20 @@ from ._rows import all_of_some, one_of_each_first
 from ._targets import AttributeTargets
 from ._validation import Labels, check_batch_size, encode_labels, to_uint8
 from .attribute_reader import AttributeReader
-from .attributes import AttributeClassifier
 from .attribution import check_explainer, mean_absolute
-from .autoencoder import AdversarialAutoencoder
-from .certification import Panel, as_input
+from .certification import Panel
 from .engine import Engine
 from .exceptions import InvalidLabelsError
 from .identity_basis import IdentityBasis, fit_identity_basis, picture_metric, raw_basis
+from .parts import Parts, common_of, own
 from .perturbation import choose
 from .pose import yaw_proxy
-from .recognizer import IdentityClassifier
 from .surrogate_decoder import SurrogateDecoder
 from .surrogates import SurrogatePrior, fit_prior
 
 # The door lets two pictures match as often as two different people do by chance.
 _DOOR_FMR = 0.01
 _BACKGROUND_ROWS = 200
-_COMMON = ("device", "batch_size", "precision", "verbose")
 _READ_ROWS, _EMPHASES = 256, (1.0, 1.25, 1.5, 1.75, 2.0)
 _EXPLAINED_ROWS, _MATCHED_ROWS = 128, 500
 #: Gradients per image: on LFW their ranking of the features agrees with that of 2,000 by a rank
@@ -79,93 +75,6 @@ def check_parameters(model: Any) -> None:
     ):
         if getattr(model, name) not in possible:
             raise ValueError(f"{name}={getattr(model, name)!r}; expected one of {possible}.")
-
-
-# --- the networks --------------------------------------------------------------------------------
-
-
-class Parts(NamedTuple):
-    """The fitted networks; ``attribute_classifier`` is None if no attribute is kept."""
-
-    attribute_classifier: Any
-    autoencoder: Any
-    identity_classifier: Any
-
-
-def fit_parts(
-    given: Parts,
-    images: NDArray,
-    people: Labels,
-    kept: AttributeTargets | None,
-    *,
-    attribute_weight: float,
-    seeds: dict[str, int],
-    **common: Any,
-) -> Parts:
-    """Fit every part: the default where None is given, else a clone; a frozen one stays as it is.
-
-    Parameters
-    ----------
-    given : Parts
-        As the anonymizer's user gave them.
-    images : ndarray of shape (n_samples, height, width, 3)
-    people : Labels
-    kept : AttributeTargets or None
-    attribute_weight : float
-    seeds : dict of str to int
-        Of the stages "autoencoder", "identity" and "attributes".
-    **common
-        Parameters of the defaults, see :func:`common_of`.
-    """
-    table, classifier = None, None
-    if kept is not None:
-        table = kept.table()
-        classifier = _own(
-            given.attribute_classifier, AttributeClassifier, common, seeds["attributes"]
-        ).fit(images, table)
-    autoencoder = _fit_autoencoder(
-        _own(given.autoencoder, AdversarialAutoencoder, common, seeds["autoencoder"]),
-        images,
-        table,
-        classifier,
-        attribute_weight,
-    )
-    recogniser = _own(given.identity_classifier, IdentityClassifier, common, seeds["identity"])
-    known = people.known
-    recogniser.fit(as_input(recogniser, images[known]), people.classes[people.codes[known]])
-    return Parts(classifier, autoencoder, recogniser)
-
-
-def common_of(model: Any) -> dict[str, Any]:
-    """Parameters of the anonymizer that its default parts share."""
-    return {name: getattr(model, name) for name in _COMMON}
-
-
-def _own(part: Any, default: type, common: dict[str, Any], seed: int) -> Any:
-    """A part to fit: the default, or the given one's clone, seeded where it has no seed."""
-    if part is None:
-        return default(random_state=seed, **common)
-    part = clone(part)
-    parameters = part.get_params(deep=False)
-    if "random_state" in parameters and parameters["random_state"] is None:
-        part.set_params(random_state=seed)
-    return part
-
-
-def _fit_autoencoder(
-    autoencoder: Any, images: NDArray, table: Any, classifier: Any, attribute_weight: float
-) -> Any:
-    """Fit it so that the kept attributes stay linear in the latents and visible in pictures."""
-    parameters = autoencoder.get_params(deep=False)
-    if "attribute_weight" not in parameters:  # frozen
-        return autoencoder.fit(images, table)
-    autoencoder.set_params(attribute_weight=attribute_weight * autoencoder.attribute_weight)
-    guide = classifier if attribute_weight else None
-    if parameters.get("feature_classifier", guide) is None and guide is not None:
-        autoencoder.set_params(feature_classifier=FrozenEstimator(guide))
-    autoencoder.fit(images, table if attribute_weight else None)
-    # It has served; kept, the classifier would be saved a second time.
-    return autoencoder.set_params(feature_classifier=parameters.get("feature_classifier"))
 
 
 # --- what replaces a face ------------------------------------------------------------------------
@@ -313,7 +222,7 @@ def fit_surrogate_decoder(
     common |= {"size": like.size} if hasattr(like, "size") else {}
     rows = fitted_on[people[fitted_on] >= 0]
     parts = np.array_split(rows, max(1, len(rows) // 256))
-    return _own(given, SurrogateDecoder, common, seed).fit(
+    return own(given, SurrogateDecoder, common, seed).fit(
         images[rows],
         engine.basis.rotate(torch.from_numpy(latents[rows])).numpy(),
         np.concatenate([engine.reader.codes(to_uint8(images[part])) for part in parts]),

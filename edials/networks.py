@@ -14,6 +14,8 @@ from torch.nn import functional
 
 #: Side length above which the linear path of the autoencoder looks at a shrunk picture.
 LINEAR_SIDE = 64
+#: Side length above which classifiers do; face recognisers commonly see 112 px (Deng et al. 2019).
+SEEN_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,18 @@ class ResidualBlock(nn.Module):
         return self.activation(self.body(images) + self.shortcut(images))
 
 
+def _seen_shrink(image_shape: tuple[int, int, int]) -> int:
+    """How many times smaller classifiers see a picture: so that they see 128 px, or little more."""
+    height, breadth, _ = image_shape
+    shrink = max(1, max(height, breadth) // SEEN_SIDE)
+    # Stages halve what is seen four times.
+    return shrink if height % (16 * shrink) == breadth % (16 * shrink) == 0 else 1
+
+
 class Backbone(nn.Module):
     """A residual network from pictures in [0, 1] to an embedding.
+
+    Pictures of 256 px and more are shrunk first.
 
     Parameters
     ----------
@@ -107,7 +119,9 @@ class Backbone(nn.Module):
         dropout: float = 0.4,
     ):
         super().__init__()
-        height, breadth, _ = image_shape
+        shrink = _seen_shrink(image_shape)
+        height, breadth = image_shape[0] // shrink, image_shape[1] // shrink
+        self.shrink = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
         stages: list[nn.Module] = [
             nn.Conv2d(3, width, 5, 2, 2, bias=False),
             nn.BatchNorm2d(width),
@@ -125,12 +139,12 @@ class Backbone(nn.Module):
         self.norm = nn.BatchNorm1d(embedding_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.flatten(self.stages(images * 2 - 1))
+        features = self.flatten(self.stages(self.shrink(images) * 2 - 1))
         return self.norm(self.project(self.dropout(features)))
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What every residual block sees of pictures (n, 3, height, width)."""
-        maps, here = [], images * 2 - 1
+        maps, here = [], self.shrink(images) * 2 - 1
         for stage in self.stages:
             here = stage(here)
             if isinstance(stage, ResidualBlock):

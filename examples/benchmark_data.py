@@ -295,7 +295,7 @@ def _train_autoencoder(images: np.ndarray, kept: pd.DataFrame, classifier: Any) 
         feature_classifier=FrozenEstimator(classifier),
         random_state=0,
     ).fit(images, kept)
-    model.set_params(warm_start=True, max_epochs=2, learning_rate=5e-4, feature_weight=0.5)
+    model.set_params(warm_start=True, max_epochs=2, learning_rate=1.5e-4, feature_weight=0.5)
     return model.fit(images, kept)
 
 

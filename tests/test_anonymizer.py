@@ -59,6 +59,22 @@ def test_an_image_does_not_depend_on_its_company(faces, fitted):
     np.testing.assert_array_equal(sharded, released)
 
 
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+@FEW
+def test_networks_fitted_side_by_side_are_the_same(faces, backend):
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(1)
+    data = {"identity": faces.identity, "attributes": faces.kept}
+    alone = make_anonymizer().fit(faces.images, **data)
+    with joblib.parallel_config(backend, n_jobs=2):
+        together = make_anonymizer().fit(faces.images, **data)
+    torch.set_num_threads(threads)
+    for part in ("autoencoder_", "identity_classifier_", "attribute_classifier_"):
+        ours, theirs = (getattr(m, part).module_.state_dict() for m in (together, alone))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
 def test_no_original_leaves(faces, fitted):
     released = fitted.transform(faces.images).astype(float)
     distance = np.abs(released[:, None] - faces.images[None]).mean(axis=(2, 3, 4))

@@ -22,7 +22,7 @@ from edials.identity_basis import fit_identity_basis, picture_metric, raw_basis
 from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
-from edials.networks import AutoencoderNetwork, Recogniser
+from edials.networks import AutoencoderNetwork, Backbone, Recogniser
 from edials.perturbation import choose, evade
 from edials.surrogate_decoder import _row_weights as row_weights_of_decoder
 from edials.surrogates import fit_prior
@@ -42,7 +42,7 @@ ROOMS = [
     ),
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
     *("attribution", "identity_basis", "surrogates", "perturbation"),
-    *("surrogate_decoder", "certification"),
+    *("surrogate_decoder", "certification", "parts"),
     *("audit", "kept", "attribute_reader", "evidence", "budget", "engine", "fitting", "frontier"),
     *("streaming", "release"),
     *(
@@ -125,6 +125,34 @@ def test_everything_follows_its_device():
 def test_any_multiple_of_16(shape):
     network = AutoencoderNetwork(shape, 8, 16)
     assert network(torch.rand(2, 3, *shape[:2])).shape == (2, 3, *shape[:2])
+
+
+def test_classifiers_see_large_pictures_smaller():
+    pictures = torch.rand(2, 3, 256, 288)
+    large = Backbone((256, 288, 3), 8, 16).eval()
+    small = Backbone((128, 144, 3), 8, 16).eval()
+    small.load_state_dict(large.state_dict())
+    shrunk = nn.functional.avg_pool2d(pictures, 2)
+    torch.testing.assert_close(large(pictures), small(shrunk))
+    for ours, theirs in zip(large.feature_maps(pictures), small.feature_maps(shrunk), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    # Half of 272 cannot be halved four times, so it is seen whole.
+    assert Backbone((272, 272, 3), 8, 16).eval()(torch.rand(1, 3, 272, 272)).shape == (1, 16)
+
+
+def test_features_are_those_of_the_classifier():
+    network = Backbone((32, 32, 3), 8, 16)
+    images = torch.rand(8, 3, 32, 32)
+    for _ in range(3):  # so that batch normalisation has something to say
+        network(images)
+        nn.init.normal_(network.stages[3].body[-1].weight)
+    network.eval()
+    classifier = SimpleNamespace(module_=SimpleNamespace(backbone=network))
+    features = features_of(classifier, torch.device("cpu"))
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in features.stages.modules())
+    pairs = zip(features.feature_maps(images), network.feature_maps(images), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_training_is_as_long_as_the_data_ask():
