@@ -44,8 +44,8 @@ def features_of(classifier: Any, device: torch.device) -> nn.Module | None:
     backbone = getattr(getattr(inside, "module_", None), "backbone", None)
     if backbone is None or not hasattr(backbone, "feature_maps"):
         return None
-    copied = _folded(copy.deepcopy(backbone).eval())
-    return copied.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    copied = copy.deepcopy(backbone).to(device, memory_format=torch.channels_last)
+    return _folded(copied.eval()).requires_grad_(False)
 
 
 def _folded(network: nn.Module) -> nn.Module:

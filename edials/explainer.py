@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ._inference import autocast
 from ._random import stage_seeds
 from ._validation import resolve_device
 from .identity_score import Score, device_of, evaluating, score_latents
@@ -172,12 +173,14 @@ class ExpectedGradients(Explainer):
         rows = np.repeat(np.arange(len(data)), self.n_samples)
 
         values = np.zeros(data.shape)
-        for start in range(0, len(rows), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            pieces = (self.background[picks[part]], data[rows[part]], alphas[part], rows[part])
-            base, here, alpha, row = (torch.from_numpy(p).to(self.device) for p in pieces)
-            products = path_gradients(self.score, base, here, alpha, row)
-            np.add.at(values, rows[part], products.double().cpu().numpy())
+        # Around all batches, so that weights are converted once.
+        with autocast(self.device, getattr(self.score, "precision", "float32")):
+            for start in range(0, len(rows), self.batch_size):
+                part = slice(start, start + self.batch_size)
+                pieces = (self.background[picks[part]], data[rows[part]], alphas[part], rows[part])
+                base, here, alpha, row = (torch.from_numpy(p).to(self.device) for p in pieces)
+                products = path_gradients(self.score, base, here, alpha, row)
+                np.add.at(values, rows[part], products.double().cpu().numpy())
         values /= self.n_samples
         if not self.with_base_values:
             return values, np.full(len(data), np.nan)

@@ -51,6 +51,13 @@ def trunk() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class ChannelsLast(nn.Module):
+    """Puts the channels of a pixel side by side in memory, as perceptrons over them want it."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.contiguous(memory_format=torch.channels_last)
+
+
 class ConvNextRecogniser(nn.Module):
     """For ``IdentityClassifier(module=ConvNextRecogniser)``."""
 
@@ -78,6 +85,7 @@ class ConvNextAutoencoder(nn.Module):
         layers: list[nn.Module] = [
             nn.Linear(latent_dim, size),
             nn.Unflatten(1, (WIDTHS[-1], rows, columns)),
+            ChannelsLast(),
         ]
         for stage in (3, 2, 1, 0):
             layers += [Block(WIDTHS[stage]) for _ in range(DEPTHS[stage])]
