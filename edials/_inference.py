@@ -21,8 +21,7 @@ from ._validation import to_levels, to_pictures, to_tensor
 #: guide) and several times as fast.
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Pixels that networks are shown together, the number of images allowing: 64 images of 64 x 64; and
-# the fewest images of any size. Gradients take four times as many. Not 32: torch 2.13 ends with a
-# division by zero in a bfloat16 product of 32 rows of 49,152, as networks make at 256 pixels.
+# the fewest images of any size. Gradients take four times as many.
 _PIXELS, _FEW = 64**3, 16
 
 
@@ -80,7 +79,9 @@ def run_in_batches(
     must not depend on its neighbours.
     """
     results = []
-    with torch.inference_mode(), autocast(rows.device, precision):
+    # Not inference_mode: threads share the weights that autocast has converted, and those of
+    # inference_mode would be of no use to one that takes gradients.
+    with torch.no_grad(), autocast(rows.device, precision):
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             n = len(batch)
@@ -107,7 +108,7 @@ def map_images(
     images : ndarray of shape (n_samples, height, width, 3)
     device : torch.device
     batch_size : int
-        At most; see :func:`edials._validation.rows_at_once`.
+        At most; see :func:`rows_at_once`.
     precision : {"auto", "float32", "bfloat16"}
 
     Returns

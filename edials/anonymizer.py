@@ -55,7 +55,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
     attribute_classifier : AttributeClassifier, optional
         As above; predicts the attributes of an image at transform.
     surrogate_decoder : SurrogateDecoder, optional
-        As above; makes pictures of the draws. None takes the autoencoder's size and epochs.
+        As above; makes pictures of the draws. None takes the autoencoder's size.
     explainer : {"gradient", "deep", "permutation"} or one of shap's classes, default="gradient"
     perturbation : {"surrogate", "evade"}, default="surrogate"
         ``"evade"`` is the published loop, which stops when the classifier no longer names the
@@ -89,8 +89,9 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
     n_jobs : int, optional
         Workers that the images are shared among, each with the model once; None follows
         ``joblib.parallel_config``, which also names other backends, such as dask's. In ``fit``, two
-        or more train the identity classifier beside the other networks; each then has fewer
-        threads, whose number may change the last bit of a weight.
+        or more train the identity classifier beside the other networks. Each then has fewer
+        threads, and sums over another number of these may differ in their last bit, so that a fit
+        is the same, and draws the same, for the same seed, ``n_jobs`` and number of threads alone.
     verbose : int, default=0
 
     Attributes

@@ -59,6 +59,25 @@ def preset(name: str) -> Size:
         raise ValueError(f"size={name!r}; expected one of {sorted(PRESETS)}.") from None
 
 
+class LongLinear(nn.Linear):
+    """A linear layer between vectors so long that torch 2.13 fails for 32 of them.
+
+    In bfloat16 on a processor with several threads it ends the process; 33 rows are no trouble.
+    """
+
+    #: Longer vectors are taken care of.
+    LONG = 2**15
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) != 32:
+            return super().forward(rows)
+        return super().forward(torch.cat([rows, rows[:1]]))[:32]
+
+
+def _linear(n_in: int, n_out: int) -> nn.Linear:
+    return (LongLinear if max(n_in, n_out) > LongLinear.LONG else nn.Linear)(n_in, n_out)
+
+
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut (He et al. 2016), halving the picture on demand."""
 
@@ -87,7 +106,10 @@ class ResidualBlock(nn.Module):
 
 
 def _seen_shrink(image_shape: tuple[int, int, int]) -> int:
-    """How many times smaller classifiers see a picture: so that they see 128 px, or little more."""
+    """How many times smaller classifiers see a picture, so that its longer side has 128 to 255 px.
+
+    1, where what is seen could not be halved four times.
+    """
     height, breadth, _ = image_shape
     shrink = max(1, max(height, breadth) // SEEN_SIDE)
     # Stages halve what is seen four times.
@@ -97,7 +119,8 @@ def _seen_shrink(image_shape: tuple[int, int, int]) -> int:
 class Backbone(nn.Module):
     """A residual network from pictures in [0, 1] to an embedding.
 
-    Pictures of 256 px and more are shrunk first.
+    Pictures of 256 px and more are shrunk first, to 128 px or a little more, if their sides can be
+    divided so; 272 px, for one, are seen whole.
 
     Parameters
     ----------
@@ -135,7 +158,7 @@ class Backbone(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear((width << 3) * (height // 16) * (breadth // 16), embedding_dim)
+        self.project = _linear((width << 3) * (height // 16) * (breadth // 16), embedding_dim)
         self.norm = nn.BatchNorm1d(embedding_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -230,7 +253,7 @@ class Encoder(nn.Module):
             ResidualBlock(2 * width, 4 * width, stride=2),
             ResidualBlock(4 * width, 8 * width, stride=2),
             nn.Flatten(),
-            nn.Linear(8 * width * (height // 16) * (breadth // 16), latent_dim),
+            _linear(8 * width * (height // 16) * (breadth // 16), latent_dim),
         )
         nn.init.zeros_(self.convolutional[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.convolutional[-1].bias)  # type: ignore[arg-type]
@@ -255,7 +278,7 @@ class Decoder(nn.Module):
         if grid != (height, breadth):
             self.enlarge = nn.Upsample(size=(height, breadth), mode="bilinear")
         layers: list[nn.Module] = [
-            nn.Linear(latent_dim, 8 * width * rows * columns),
+            _linear(latent_dim, 8 * width * rows * columns),
             nn.Unflatten(1, (8 * width, rows, columns)),
             nn.BatchNorm2d(8 * width),
             nn.ReLU(),

@@ -65,13 +65,20 @@ def fit_parts(
     )
     both = learns and not isinstance(recogniser, FrozenEstimator)
     known = people.known
-    (classifier, autoencoder), recogniser = Parallel(n_jobs=n_jobs if both else 1)(
+    seen, named = Parallel(n_jobs=n_jobs if both else 1)(
         [
             delayed(_fit_pictures)(classifier, autoencoder, images, kept, attribute_weight),
             delayed(_fit_people)(recogniser, images[known], people.classes[people.codes[known]]),
         ]
     )
-    return Parts(classifier, autoencoder, recogniser)
+    if kept is None:
+        classifier = None
+    return Parts(*map(_fitted, (classifier, autoencoder, recogniser), (*seen, named)))
+
+
+def _fitted(before: Any, after: Any) -> Any:
+    """What a fit gave back; but a frozen part itself, of which another process sends a copy."""
+    return before if isinstance(before, FrozenEstimator) else after
 
 
 def _fit_pictures(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -34,7 +36,7 @@ def outcomes_of(
     Parameters
     ----------
     engine : Engine
-        Sent to every worker once.
+        Every worker unpacks it once.
     parts : iterator of (images, image_format)
         Images are checked, of shape (n_part, height, width, 3). Workers get a memory map as such,
         and only what they read of it.
@@ -50,21 +52,23 @@ def outcomes_of(
     outcome : Outcome
     image_format : ImageFormat
     """
-    shipment = Shipment(engine)
-    with Parallel(n_jobs=n_jobs) as workers:
+    with TemporaryDirectory(dir=os.environ.get("JOBLIB_TEMP_FOLDER")) as folder:
+        shipment = Shipment(engine, Path(folder))
         for images, image_format in parts:
-            yield _shared(workers, shipment, images, rows, scored), image_format
+            yield _shared(n_jobs, shipment, images, rows, scored), image_format
 
 
 def _shared(
-    workers: Parallel, shipment: Shipment, images: NDArray, rows: int, scored: bool
+    n_jobs: int | None, shipment: Shipment, images: NDArray, rows: int, scored: bool
 ) -> Outcome:
     starts = np.arange(0, max(len(images), 1), rows)
-    shards = np.array_split(starts, min(effective_n_jobs(workers.n_jobs), len(starts)))
+    shards = np.array_split(starts, min(effective_n_jobs(n_jobs), len(starts)))
     ends = [*(int(shard[0]) for shard in shards[1:]), len(images)]
     parts = [images[int(shard[0]) : end] for shard, end in zip(shards, ends, strict=True)]
     if len(parts) == 1:
         return _run_shard(shipment, images, rows, scored)
+    # Not one for all parts: joblib's temporary copies of the images go when it ends.
+    workers = Parallel(n_jobs=n_jobs)
     return joined(workers(delayed(_run_shard)(shipment, part, rows, scored) for part in parts))
 
 
@@ -74,23 +78,28 @@ class Shipment:
     Parameters
     ----------
     engine : Engine
+    folder : Path, optional
+        Where the packed engine lies for processes of this machine to read.
     """
 
-    def __init__(self, engine: Engine):
-        self.engine, self.number = engine, uuid4().hex
+    def __init__(self, engine: Engine, folder: Path | None = None):
+        self.engine, self.folder, self.number = engine, folder, uuid4().hex
 
     @cached_property
     def packed(self) -> NDArray[np.uint8]:
-        """The engine's bytes, as an array, which joblib lets processes share."""
+        """The engine's bytes, as an array mapped from a file, which joblib sends by its name."""
+        assert self.folder is not None
         # Wrapped, because a user's own recogniser may be defined where workers cannot import it.
         wrapped = wrap_non_picklable_objects(self.engine, keep_wrapper=False)
-        return np.frombuffer(pickle.dumps(wrapped, protocol=5), dtype=np.uint8)
+        file = self.folder / self.number
+        file.write_bytes(pickle.dumps(wrapped, protocol=5))
+        return np.memmap(file, dtype=np.uint8, mode="r")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _received, (self.number, self.packed)
 
     def __sizeof__(self) -> int:
-        # Dask sends what is large to a worker once, not with every task.
+        # Dask sends what is large to a worker once for a part, not with every task.
         return self.packed.nbytes
 
 
@@ -102,6 +111,7 @@ def _received(number: str, packed: NDArray[np.uint8]) -> Shipment:
     held = _HELD.get(number)
     if held is None:
         held = Shipment(pickle.loads(packed.data))
+        held.number, held.packed = number, packed  # dask may send it on
         _HELD.clear()
         _HELD[number] = held
     return held
@@ -173,9 +183,9 @@ def parts_of(
 
 def are_paths(X: Any) -> bool:
     """Whether these are paths of files: the first one decides."""
-    if isinstance(X, (str, bytes)) or not isinstance(X, Iterable):
+    if isinstance(X, (str, bytes, Mapping)) or not isinstance(X, Iterable):
         return False
-    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU":
+    if getattr(X, "ndim", 1) != 1:  # what a table iterates over are its columns' names
         return False
     return isinstance(next(iter(X), None), (str, os.PathLike))
 
@@ -193,11 +203,13 @@ def _gathered(items: Iterator[Any], image_shape: tuple[int, ...], rows: int) -> 
             yield read_images(paths, height if height == width else None)
         return
     held: list[NDArray] = []
+    count = 0
     for item in items:
         images = np.asarray(item)
         held.append(images[None] if images.ndim == 3 else images)
-        if sum(map(len, held)) >= rows:
+        count += len(held[-1])
+        if count >= rows:
             yield np.concatenate(held)
-            held = []
+            held, count = [], 0
     if held:
         yield np.concatenate(held)

@@ -22,7 +22,7 @@ from edials.identity_basis import fit_identity_basis, picture_metric, raw_basis
 from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
-from edials.networks import AutoencoderNetwork, Backbone, Recogniser
+from edials.networks import AutoencoderNetwork, Backbone, LongLinear, Recogniser
 from edials.perturbation import choose, evade
 from edials.surrogate_decoder import _row_weights as row_weights_of_decoder
 from edials.surrogates import fit_prior
@@ -138,6 +138,17 @@ def test_classifiers_see_large_pictures_smaller():
         torch.testing.assert_close(ours, theirs)
     # Half of 272 cannot be halved four times, so it is seen whole.
     assert Backbone((272, 272, 3), 8, 16).eval()(torch.rand(1, 3, 272, 272)).shape == (1, 16)
+
+
+@pytest.mark.parametrize("n_rows", [31, 32])
+def test_long_linear_is_linear(n_rows):
+    long = LongLinear(12, 5)
+    plain = nn.Linear(12, 5)
+    plain.load_state_dict(long.state_dict())
+    rows = torch.rand(n_rows, 12)
+    torch.testing.assert_close(long(rows), plain(rows))
+    assert type(Backbone((32, 32, 3), 8, 16).project) is nn.Linear
+    assert type(Backbone((368, 368, 3), 8, 16).project) is LongLinear
 
 
 def test_features_are_those_of_the_classifier():

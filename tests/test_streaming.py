@@ -5,6 +5,7 @@ import pickle
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import pytest
 from joblib import parallel_config
 
@@ -96,12 +97,14 @@ def test_a_stream_says_what_is_wrong_and_keeps_what_is_done(faces, fitted, tmp_p
         fitted.anonymize_stream(faces.images, chunk_size=0)
 
 
-def test_an_engine_is_packed_once_and_unpacked_once_per_worker(fitted):
-    shipment = streaming.Shipment(fitting.engine_of(fitted))
+def test_an_engine_is_packed_once_and_unpacked_once_per_worker(fitted, tmp_path):
+    shipment = streaming.Shipment(fitting.engine_of(fitted), tmp_path)
     assert shipment.packed is shipment.packed
     received = pickle.loads(pickle.dumps(shipment))
     assert pickle.loads(pickle.dumps(shipment)) is received
-    another = streaming.Shipment(fitting.engine_of(fitted))
+    assert received.packed.tobytes() == shipment.packed.tobytes()
+    assert pickle.loads(pickle.dumps(received)) is received  # as dask moves it on
+    another = streaming.Shipment(fitting.engine_of(fitted), tmp_path)
     assert pickle.loads(pickle.dumps(another)) is not received
 
 
@@ -139,3 +142,24 @@ def test_workers_get_the_model_once_for_all_parts(faces, small, monkeypatch):
     shared = copy.copy(small).set_params(n_jobs=2).transform(parts)
     assert len(packed) == 1
     np.testing.assert_array_equal(shared, small.transform(images))
+
+
+def test_no_copy_of_the_images_outlives_its_chunk(faces, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path))
+    images = np.repeat(faces.images, 9, axis=0)  # so much that joblib writes shards to files
+    stream = copy.copy(small).set_params(n_jobs=2).anonymize_stream(iter(images), chunk_size=800)
+    next(stream)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 1  # the model
+    assert images[:1].tobytes() not in files[0].read_bytes()
+    stream.close()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_tables_of_pixels_are_no_paths(faces, fitted):
+    rows = faces.images[:4].reshape(4, -1) / 255
+    table = pd.DataFrame(rows, columns=[f"pixel{i}" for i in range(rows.shape[1])])
+    flat = copy.copy(fitted).set_params(image_shape=(32, 32, 3))
+    np.testing.assert_array_equal(flat.transform(table), flat.transform(rows))
+    with pytest.raises(InvalidImageError):
+        fitted.transform({"first.png": rows})
