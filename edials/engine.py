@@ -299,7 +299,7 @@ class Engine:
         Steps are -1 where it still does.
         """
         explanation = self._explained(
-            originals, codes, view, n_samples=_EVADE_SAMPLES, with_base_values=False
+            originals, codes, view, n_samples=_EVADE_SAMPLES, values_only=True
         )
         candidates = self.panel.candidates(view)
 
@@ -353,7 +353,7 @@ class Engine:
         seed: int = 0,
         targets: int | None = None,
         feature_names: list[str] | None = None,
-        with_base_values: bool = True,
+        values_only: bool = False,
     ) -> shap.Explanation:
         classifier, network = self.panel.classifier, self.autoencoder.module_
         explainer: Any = self.explainer
@@ -377,7 +377,7 @@ class Engine:
         if explainer == "gradient":
             settings |= {
                 "n_samples": n_samples,
-                "with_base_values": with_base_values,
+                "values_only": values_only,
                 "batch_size": _GRADIENT_BATCHES
                 * rows_at_once(self.autoencoder.batch_size, originals.shape[1:]),
                 "groups": _as_cells(codes, self.prior.sizes),

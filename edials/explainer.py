@@ -129,8 +129,9 @@ class ExpectedGradients(Explainer):
     background : array-like of shape (n_background, d)
     n_samples : int, default=50
         Gradients per image.
-    with_base_values : bool, default=True
-        Whether to evaluate the background, too; else base values are NaN.
+    values_only : bool, default=False
+        Without base values, which are NaN then; and every batch is filled, so that not even the
+        last bit of a value depends on the number of rows.
     groups : array-like of shape (n,), optional
         Attribute cell of each explained row.
     background_groups : array-like of shape (n_background,), optional
@@ -153,11 +154,11 @@ class ExpectedGradients(Explainer):
         background: ArrayLike,
         *,
         n_samples: int = 50,
-        with_base_values: bool = True,
+        values_only: bool = False,
         **settings: Any,
     ):
         super().__init__(score, background, **settings)
-        self.n_samples, self.with_base_values = n_samples, with_base_values
+        self.n_samples, self.values_only = n_samples, values_only
 
     def _explain(
         self, data: NDArray, members: list[NDArray], seed: int
@@ -176,13 +177,16 @@ class ExpectedGradients(Explainer):
         # Around all batches, so that weights are converted once.
         with autocast(self.device, getattr(self.score, "precision", "float32")):
             for start in range(0, len(rows), self.batch_size):
-                part = slice(start, start + self.batch_size)
+                part = np.arange(start, min(start + self.batch_size, len(rows)))
+                count = len(part)
+                if self.values_only:
+                    part = np.pad(part, (0, self.batch_size - count), mode="edge")
                 pieces = (self.background[picks[part]], data[rows[part]], alphas[part], rows[part])
                 base, here, alpha, row = (torch.from_numpy(p).to(self.device) for p in pieces)
-                products = path_gradients(self.score, base, here, alpha, row)
-                np.add.at(values, rows[part], products.double().cpu().numpy())
+                products = path_gradients(self.score, base, here, alpha, row)[:count]
+                np.add.at(values, rows[part[:count]], products.double().cpu().numpy())
         values /= self.n_samples
-        if not self.with_base_values:
+        if self.values_only:
             return values, np.full(len(data), np.nan)
         return values, self._base_values(members)
 

@@ -289,7 +289,7 @@ def convnext_rows() -> list[dict[str, Any]]:
 
     def both(images: np.ndarray) -> None:
         model.transform(images)
-        engine_of(model).explain(images, n_samples=8, targets=1, with_base_values=False)
+        engine_of(model).explain(images, n_samples=8, targets=1, values_only=True)
 
     return published_rows(model, 256, {"transform and explain, ConvNeXt-Base": (both, 8)})
 

@@ -52,11 +52,15 @@ def test_same_shape_dtype_and_order(faces, fitted):
     np.testing.assert_array_equal(rows, released[:9].reshape(9, -1))
 
 
+@pytest.mark.filterwarnings("ignore:perturbation='evade' fools")
 def test_an_image_does_not_depend_on_its_company(faces, fitted):
     released = fitted.transform(faces.images)
     np.testing.assert_array_equal(fitted.transform(faces.images[13:17]), released[13:17])
     sharded = copy.copy(fitted).set_params(n_jobs=2, batch_size=64).transform(faces.images)
     np.testing.assert_array_equal(sharded, released)
+    evading = copy.copy(fitted).set_params(perturbation="evade", batch_size=4)
+    evaded = evading.transform(faces.images[:21])
+    np.testing.assert_array_equal(evading.transform(faces.images[13:17]), evaded[13:17])
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
