@@ -68,6 +68,10 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         Leakage to accept for ``strength="auto"``: bits about the person beyond the kept attributes,
         per photo, mean over the people of the fit who share their attributes with others. What is
         measured stays within it, and the upper end of its interval (one-sided, 95 %) within twice.
+    temperature : float in (0, 1], default=0.3
+        How far draws spread: 1 as far as people do, so that who trains on releases meets a variety;
+        less for faces that are more like photos and more alike. It tells nothing about the person
+        and can be set after ``fit``.
     basis : {"identity", "raw"}, default="identity"
         Features are coordinates of the identity basis, or the latents themselves.
     attribute_weight : float, default=1.0
@@ -140,6 +144,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         perturbation: str = "surrogate",
         strength: float | str = "auto",
         risk_budget: float = 0.05,
+        temperature: float = 0.3,
         basis: str = "identity",
         attribute_weight: float = 1.0,
         on_failure: str = "blank",
@@ -159,6 +164,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         self.perturbation = perturbation
         self.strength = strength
         self.risk_budget = risk_budget
+        self.temperature = temperature
         self.basis = basis
         self.attribute_weight = attribute_weight
         self.on_failure = on_failure

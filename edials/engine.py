@@ -124,6 +124,8 @@ class Engine:
     mask : ndarray of bool, shape (n_features,)
         Features to replace, the same for every image.
     secret : bytes
+    temperature : float
+        How far draws spread, see :meth:`edials.surrogates.SurrogatePrior.given`.
     perturbation : {"surrogate", "evade"}
     explainer : as :func:`edials.attribution.make_explainer` takes it
     precision : {"auto", "float32", "bfloat16"}
@@ -142,6 +144,7 @@ class Engine:
     background_codes: NDArray[np.int64]
     mask: NDArray[np.bool_]
     secret: bytes
+    temperature: float
     perturbation: str
     explainer: Any
     precision: str
@@ -241,12 +244,12 @@ class Engine:
     @cached_property
     def draw(self) -> ConditionalDraw:
         """What replaces the marked features."""
-        return self.prior.given(self.mask)
+        return self.prior.given(self.mask, temperature=self.temperature)
 
     @cached_property
     def full_draw(self) -> ConditionalDraw:
         """What replaces all features, at strength 1."""
-        return self.prior.given(np.ones_like(self.mask))
+        return self.prior.given(np.ones_like(self.mask), temperature=self.temperature)
 
     def replace(
         self, originals: NDArray[np.uint8], codes: NDArray[np.int64], draw: ConditionalDraw
@@ -288,7 +291,7 @@ class Engine:
         fitted = (prior.mean, prior.effects, prior.turn_effect, prior.covariance, basis.forward)
         for part in fitted:
             digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update(repr(prior.emphasis).encode())
+        digest.update(repr((prior.emphasis, self.temperature)).encode())
         return digest.digest()
 
     def evade(

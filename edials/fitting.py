@@ -63,6 +63,8 @@ def check_parameters(model: Any) -> None:
         choose(np.arange(1), model.strength)
     if not model.risk_budget > 0:
         raise ValueError(f"risk_budget={model.risk_budget!r}; expected bits, more than 0.")
+    if not 0 < model.temperature <= 1:
+        raise ValueError(f"temperature={model.temperature!r}; expected more than 0, at most 1.")
     check_batch_size(model.batch_size)
     check_precision(model.precision)
     check_explainer(model.explainer)
@@ -260,6 +262,7 @@ def engine_of(model: Any, mask: bool = True) -> Engine:
         background_codes=model._background_codes,
         mask=_chosen(model) if mask else np.zeros(0, dtype=bool),
         secret=model._secret if mask else b"",
+        temperature=model.temperature,
         perturbation=model.perturbation,
         explainer=model.explainer,
         precision=model.precision,

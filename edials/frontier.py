@@ -126,7 +126,7 @@ def _seen(
     engine: Engine, originals: NDArray, table: Any, order: NDArray[np.int64], strength: float
 ) -> tuple[float, float]:
     """Similarity with the originals, and utility."""
-    draw = engine.prior.given(choose(order, strength))
+    draw = engine.prior.given(choose(order, strength), temperature=engine.temperature)
     pictures = engine.replace(originals, engine.reader.codes(originals), draw)
     similar = structural_similarity(to_tensor(originals), to_tensor(pictures)).mean()
     if table is None:

@@ -63,6 +63,20 @@ def test_an_image_does_not_depend_on_its_company(faces, fitted):
     np.testing.assert_array_equal(evading.transform(faces.images[13:17]), evaded[13:17])
 
 
+def test_warmer_draws_are_more_varied(faces, fitted):
+    alike, varied = (
+        copy.copy(fitted).set_params(temperature=t).transform(faces.images) for t in (0.3, 1.0)
+    )
+    cells = faces.kept.groupby(list(faces.kept)).ngroup().to_numpy()
+    spread = [
+        np.mean([images[cells == cell].std(axis=0).mean() for cell in np.unique(cells)])
+        for images in (alike, varied)
+    ]
+    assert spread[1] > 1.2 * spread[0]
+    with pytest.raises(ValueError, match="temperature=0"):
+        copy.copy(fitted).set_params(temperature=0).transform(faces.images)
+
+
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 @FEW
 def test_networks_fitted_side_by_side_are_the_same(faces, backend):
