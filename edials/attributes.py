@@ -25,7 +25,7 @@ from ._training import train as train_net
 from ._validation import check_batch_size, check_images, resolve_device
 from .exceptions import InvalidLabelsError
 from .losses import attribute_loss
-from .networks import AttributeNetwork, preset
+from .networks import AttributeNetwork, mirrored, preset
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
 _TYPICAL = TrainingLength(1000, 6, 80)
@@ -191,7 +191,8 @@ class AttributeClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
 
     def logits_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of all attributes side by side, averaged over the picture and its mirror image."""
-        return (self.module_(images) + self.module_(images.flip(3))) / 2
+        first, second = (self.module_(view) for view in mirrored(self.module_, images))
+        return (first + second) / 2
 
     def predict_codes(self, X: ArrayLike) -> NDArray[np.int64]:
         """Class codes of shape (n_samples, n_attributes)."""

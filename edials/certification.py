@@ -167,12 +167,13 @@ def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> ND
     """
     same = np.zeros(len(pictures), dtype=bool)
     at_once = rows_at_once(len(pictures), pictures.shape[1:])
+    every = max(4, pictures.shape[1] // 32)
     for start in range(0, len(pictures), at_once):
         rows = slice(start, start + at_once)
         # Both measures are means over channels and places. Where some of these rule a copy out,
         # were all others perfect, the others need not be looked at.
         unsure = start + np.flatnonzero(
-            _is_alike(originals[rows, ..., 1:2], pictures[rows, ..., 1:2], share=1 / 3, every=4)
+            _is_alike(originals[rows, ..., 1:2], pictures[rows, ..., 1:2], share=1 / 3, every=every)
         )
         same[unsure] = _is_alike(originals[unsure], pictures[unsure])
     return same

@@ -144,7 +144,8 @@ class Backbone(nn.Module):
         super().__init__()
         shrink = _seen_shrink(image_shape)
         height, breadth = image_shape[0] // shrink, image_shape[1] // shrink
-        self.shrink = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
+        self.seen_shape = height, breadth
+        self.pool = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
         stages: list[nn.Module] = [
             nn.Conv2d(3, width, 5, 2, 2, bias=False),
             nn.BatchNorm2d(width),
@@ -162,17 +163,29 @@ class Backbone(nn.Module):
         self.norm = nn.BatchNorm1d(embedding_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.flatten(self.stages(self.shrink(images) * 2 - 1))
+        features = self.flatten(self.stages(self.shrunk(images) * 2 - 1))
         return self.norm(self.project(self.dropout(features)))
+
+    def shrunk(self, images: torch.Tensor) -> torch.Tensor:
+        """Pictures as the stages see them; what was shrunk before stays as it is."""
+        return images if images.shape[2:] == self.seen_shape else self.pool(images)
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What every residual block sees of pictures (n, 3, height, width)."""
-        maps, here = [], self.shrink(images) * 2 - 1
+        maps, here = [], self.shrunk(images) * 2 - 1
         for stage in self.stages:
             here = stage(here)
             if isinstance(stage, ResidualBlock):
                 maps.append(here)
         return maps
+
+
+def mirrored(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures and their mirror images; shrunk once, where the backbone would shrink both."""
+    backbone = getattr(network, "backbone", None)
+    if isinstance(backbone, Backbone):
+        images = backbone.shrunk(images)
+    return images, images.flip(3)
 
 
 class Recogniser(nn.Module):

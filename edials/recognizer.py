@@ -24,7 +24,7 @@ from ._validation import check_batch_size, check_images, encode_labels, resolve_
 from .discriminant import COSINE_SCALE, discriminant
 from .exceptions import InvalidLabelsError
 from .losses import margin_loss
-from .networks import Recogniser, preset
+from .networks import Recogniser, mirrored, preset
 
 # Enough held-out pictures to estimate a false match rate of 1e-3 from their pairs.
 _IMPOSTOR_ROWS = 1500
@@ -254,8 +254,9 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
 
     def embed_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable."""
-        both = self.module_.embed(images) + self.module_.embed(images.flip(3))
-        return functional.normalize(both.float())
+        views = mirrored(self.module_, images)
+        first, second = (self.module_.embed(view) for view in views)
+        return functional.normalize((first + second).float())
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
         """Logit of every person, shape (n_samples, n_people)."""

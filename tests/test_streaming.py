@@ -119,9 +119,13 @@ def test_a_copy_is_found_in_whatever_channel_it_differs(faces):
 
 
 @pytest.mark.parametrize("blend", [0.0, 0.02, 0.05, 0.1, 0.3, 1.0])
-def test_the_quick_look_for_copies_decides_as_the_whole_pictures_do(faces, blend):
-    originals = faces.images[:20]
-    mixed = (1 - blend) * originals + blend * faces.images[20:40]
+@pytest.mark.parametrize("zoom", [1, 8])
+def test_the_quick_look_for_copies_decides_as_the_whole_pictures_do(faces, blend, zoom):
+    originals, others = (
+        faces.images[rows].repeat(zoom, axis=1).repeat(zoom, axis=2)
+        for rows in (slice(20), slice(20, 40))
+    )
+    mixed = (1 - blend) * originals + blend * others
     pictures = np.rint(mixed).astype(np.uint8)
     pictures[10:, ..., 0] = 255 - pictures[10:, ..., 0]
     first, second = to_tensor(originals), to_tensor(pictures)
