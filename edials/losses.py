@@ -41,6 +41,8 @@ def structural_similarity(
     first, second = first.contiguous(), second.contiguous()
 
     def blur(images: torch.Tensor) -> torch.Tensor:
+        if every > 1:  # what is left out first costs nothing afterwards
+            return (down @ images) @ across.T
         return down @ (images @ across.T)
 
     mean_1, mean_2 = blur(first), blur(second)
