@@ -57,13 +57,18 @@ def fit_parts(
     **common
         Parameters of the defaults, see :func:`common_of`.
     """
-    classifier = own(given.attribute_classifier, AttributeClassifier, common, seeds["attributes"])
+    classifier = None
+    if kept is not None:
+        classifier = own(
+            given.attribute_classifier, AttributeClassifier, common, seeds["attributes"]
+        )
     autoencoder = own(given.autoencoder, AdversarialAutoencoder, common, seeds["autoencoder"])
     recogniser = own(given.identity_classifier, IdentityClassifier, common, seeds["identity"])
-    learns = not isinstance(autoencoder, FrozenEstimator) or not (
-        kept is None or isinstance(classifier, FrozenEstimator)
-    )
-    both = learns and not isinstance(recogniser, FrozenEstimator)
+    learns = [
+        part is not None and not isinstance(part, FrozenEstimator)
+        for part in (classifier, autoencoder, recogniser)
+    ]
+    both = any(learns[:2]) and learns[2]
     known = people.known
     seen, named = Parallel(n_jobs=n_jobs if both else 1)(
         [
@@ -71,8 +76,6 @@ def fit_parts(
             delayed(_fit_people)(recogniser, images[known], people.classes[people.codes[known]]),
         ]
     )
-    if kept is None:
-        classifier = None
     return Parts(*map(_fitted, (classifier, autoencoder, recogniser), (*seen, named)))
 
 
@@ -88,10 +91,9 @@ def _fit_pictures(
     kept: AttributeTargets | None,
     attribute_weight: float,
 ) -> tuple[Any, Any]:
-    if kept is None:
-        return None, _fit_autoencoder(autoencoder, images, None, None, attribute_weight)
-    table = kept.table()
-    classifier.fit(images, table)
+    table = None if kept is None else kept.table()
+    if classifier is not None:
+        classifier.fit(images, table)
     return classifier, _fit_autoencoder(autoencoder, images, table, classifier, attribute_weight)
 
 

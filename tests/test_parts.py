@@ -13,7 +13,7 @@ from torch import nn
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
 from edials._adversarial import AdversarialNet, Terms, features_of
-from edials._inference import has_bfloat16
+from edials._inference import has_bfloat16, run_in_batches
 from edials._training import TrainingLength
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
@@ -141,14 +141,28 @@ def test_classifiers_see_large_pictures_smaller():
 
 
 @pytest.mark.parametrize("n_rows", [31, 32])
-def test_long_linear_is_linear(n_rows):
+def test_long_linear_is_linear(n_rows, monkeypatch):
     long = LongLinear(12, 5)
     plain = nn.Linear(12, 5)
     plain.load_state_dict(long.state_dict())
     rows = torch.rand(n_rows, 12)
-    torch.testing.assert_close(long(rows), plain(rows))
+    expected, seen, multiply = plain(rows), [], nn.functional.linear
+    monkeypatch.setattr(
+        nn.functional, "linear", lambda x, *rest: seen.append(len(x)) or multiply(x, *rest)
+    )
+    torch.testing.assert_close(long(rows), expected)
+    assert seen == [31 if n_rows == 31 else 33]  # never 32
     assert type(Backbone((32, 32, 3), 8, 16).project) is nn.Linear
     assert type(Backbone((368, 368, 3), 8, 16).project) is LongLinear
+
+
+def test_weights_converted_for_inference_serve_gradients():
+    network, rows = nn.Linear(4, 3), torch.rand(2, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        run_in_batches(network, rows, 2, "bfloat16")
+        asked = rows.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(network(asked).sum(), asked)
+    assert gradient.shape == rows.shape
 
 
 def test_features_are_those_of_the_classifier():
