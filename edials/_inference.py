@@ -79,9 +79,7 @@ def run_in_batches(
     must not depend on its neighbours.
     """
     results = []
-    # Not inference_mode: threads share the weights that autocast has converted, and those of
-    # inference_mode would be of no use to one that takes gradients.
-    with torch.no_grad(), autocast(rows.device, precision):
+    with torch.inference_mode(), autocast(rows.device, precision):
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             n = len(batch)
