@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ._inference import folded
 from ._training import FaceNet, fused_on
 from .losses import (
     attribute_loss,
@@ -45,18 +45,7 @@ def features_of(classifier: Any, device: torch.device) -> nn.Module | None:
     if backbone is None or not hasattr(backbone, "feature_maps"):
         return None
     copied = copy.deepcopy(backbone).to(device, memory_format=torch.channels_last)
-    return _folded(copied.eval()).requires_grad_(False)
-
-
-def _folded(network: nn.Module) -> nn.Module:
-    """The network with every batch normalisation in the convolution before it: as it evaluates."""
-    for sequence in [part for part in network.modules() if isinstance(part, nn.Sequential)]:
-        for place in range(1, len(sequence)):
-            before, here = sequence[place - 1], sequence[place]
-            if isinstance(before, nn.Conv2d) and isinstance(here, nn.BatchNorm2d):
-                sequence[place - 1] = fuse_conv_bn_eval(before, here)
-                sequence[place] = nn.Identity()
-    return network
+    return folded(copied.eval()).requires_grad_(False)
 
 
 class AdversarialNet(FaceNet):

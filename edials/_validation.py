@@ -172,7 +172,7 @@ def to_tensor(images: NDArray, device: torch.device | str = "cpu") -> torch.Tens
     source = np.array(images) if not images.flags.writeable else np.ascontiguousarray(images)
     tensor = torch.from_numpy(source).to(device).permute(0, 3, 1, 2)
     scale = 255.0 if tensor.dtype == torch.uint8 else 1.0
-    tensor = tensor.to(torch.float32) / scale
+    tensor = tensor.to(torch.float32, copy=True).div_(scale)
     return tensor.contiguous(memory_format=torch.channels_last)
 
 

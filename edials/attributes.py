@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._augmentation import augment_faces
-from ._inference import check_precision, map_images
+from ._inference import as_it_evaluates, check_precision, map_images
 from ._random import forked_torch, stage_seeds
 from ._rows import split_rows
 from ._targets import AttributeTargets, decode_attributes, encode_attributes
@@ -191,7 +191,8 @@ class AttributeClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
 
     def logits_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of all attributes side by side, averaged over the picture and its mirror image."""
-        first, second = (self.module_(view) for view in mirrored(self.module_, images))
+        network = as_it_evaluates(self.module_)
+        first, second = (network(view) for view in mirrored(network, images))
         return (first + second) / 2
 
     def predict_codes(self, X: ArrayLike) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from ._adversarial import AdversarialNet, Terms, features_of
 from ._augmentation import mirror_faces
-from ._inference import check_precision, decode_latents, map_images
+from ._inference import as_it_evaluates, check_precision, decode_latents, map_images
 from ._random import forked_torch, stage_seeds
 from ._rows import split_rows
 from ._targets import AttributeTargets, encode_attributes
@@ -273,7 +273,7 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "module_")
         images, _ = check_images(X, image_shape=self.image_shape_, min_samples=0)
         return map_images(
-            self.module_.encoder,
+            lambda batch: as_it_evaluates(self.module_.encoder)(batch),
             images,
             device=torch.device(self.net_.device),
             batch_size=self.batch_size,

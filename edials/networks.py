@@ -145,7 +145,7 @@ class Backbone(nn.Module):
         shrink = _seen_shrink(image_shape)
         height, breadth = image_shape[0] // shrink, image_shape[1] // shrink
         self.seen_shape = height, breadth
-        self.pool = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
+        self.pool: nn.Module = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
         stages: list[nn.Module] = [
             nn.Conv2d(3, width, 5, 2, 2, bias=False),
             nn.BatchNorm2d(width),
@@ -309,9 +309,9 @@ class Decoder(nn.Module):
         self.convolutional = nn.Sequential(*layers)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        smooth = self.enlarge(self.to_picture(self.linear(latents)))
-        # Summed at full precision: in bfloat16 a bright pixel has no 256 levels.
-        return smooth.float() + self.convolutional(latents).float()
+        # Enlarged and summed at full precision: in bfloat16 a bright pixel has no 256 levels.
+        smooth = self.enlarge(self.to_picture(self.linear(latents)).float())
+        return smooth + self.convolutional(latents).float()
 
 
 class LatentDiscriminator(nn.Module):

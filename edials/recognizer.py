@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ._augmentation import augment_faces
-from ._inference import check_precision, map_images
+from ._inference import as_it_evaluates, check_precision, map_images
 from ._random import forked_torch, stage_seeds
 from ._rows import split_rows
 from ._training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
@@ -254,8 +254,8 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
 
     def embed_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable."""
-        views = mirrored(self.module_, images)
-        first, second = (self.module_.embed(view) for view in views)
+        network = as_it_evaluates(self.module_)
+        first, second = (network.embed(view) for view in mirrored(network, images))
         return functional.normalize((first + second).float())
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:

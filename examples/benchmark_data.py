@@ -280,7 +280,7 @@ def train_attributes_track(data: BenchmarkData, cache: Cache, quick: bool) -> No
     labelled = together(data.enrol, crowd)
     classifier = cache.get(
         "attribute_classifier",
-        lambda: AttributeClassifier(max_epochs=3 if quick else 12, random_state=1).fit(
+        lambda: AttributeClassifier(max_epochs=3 if quick else 20, random_state=1).fit(
             labelled.images, labelled.attributes
         ),
     )
@@ -290,12 +290,12 @@ def train_attributes_track(data: BenchmarkData, cache: Cache, quick: bool) -> No
 def _train_autoencoder(images: np.ndarray, kept: pd.DataFrame, classifier: Any) -> Any:
     """First the picture as a whole, then, more slowly, what the attributes are seen by."""
     model = AdversarialAutoencoder(
-        max_epochs=3,
+        max_epochs=4,
         validation_fraction=0.01,
         feature_classifier=FrozenEstimator(classifier),
         random_state=0,
     ).fit(images, kept)
-    model.set_params(warm_start=True, max_epochs=2, learning_rate=1.5e-4, feature_weight=0.5)
+    model.set_params(warm_start=True, max_epochs=4, learning_rate=1.5e-4, feature_weight=0.5)
     return model.fit(images, kept)
 
 

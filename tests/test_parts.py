@@ -13,7 +13,7 @@ from torch import nn
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
 from edials._adversarial import AdversarialNet, Terms, features_of
-from edials._inference import has_bfloat16, run_in_batches
+from edials._inference import as_it_evaluates, has_bfloat16, run_in_batches
 from edials._training import TrainingLength
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
@@ -22,7 +22,7 @@ from edials.identity_basis import fit_identity_basis, picture_metric, raw_basis
 from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
-from edials.networks import AutoencoderNetwork, Backbone, LongLinear, Recogniser
+from edials.networks import AutoencoderNetwork, Backbone, Decoder, LongLinear, Recogniser
 from edials.perturbation import choose, evade
 from edials.surrogate_decoder import _row_weights as row_weights_of_decoder
 from edials.surrogates import fit_prior
@@ -178,6 +178,42 @@ def test_features_are_those_of_the_classifier():
     pairs = zip(features.feature_maps(images), network.feature_maps(images), strict=True)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("network", "rows"),
+    [
+        (Recogniser((32, 32, 3), 5, 8, 16), torch.rand(4, 3, 32, 32)),
+        (Recogniser((256, 288, 3), 5, 8, 16), torch.rand(4, 3, 256, 288)),
+        (Decoder((32, 32, 3), 8, 16), torch.randn(4, 16)),
+    ],
+)
+def test_networks_evaluate_without_what_can_be_folded(network, rows):
+    for weight in [*network.parameters(), *network.buffers()]:
+        if weight.is_floating_point():
+            nn.init.uniform_(weight, 0.1, 0.3)
+    assert as_it_evaluates(network) is network  # in training every batch is normalised for itself
+    network.eval()
+    with torch.inference_mode():
+        twin = as_it_evaluates(network)
+        torch.testing.assert_close(twin(rows), network(rows))
+    kinds = [type(part) for part in twin.modules()]
+    assert nn.AvgPool2d not in kinds
+    assert kinds.count(nn.BatchNorm2d) == (type(network) is Decoder)  # that of its first features
+    assert as_it_evaluates(network) is twin
+    asked = rows.requires_grad_()
+    gradients = [torch.autograd.grad(net(asked).sum(), asked)[0] for net in (twin, network)]
+    torch.testing.assert_close(*gradients)
+    with torch.no_grad():
+        next(part for part in network.modules() if isinstance(part, nn.BatchNorm2d)).bias.add_(1)
+    torch.testing.assert_close(as_it_evaluates(network)(rows), network(rows))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = as_it_evaluates(network)
+        torch.testing.assert_close(low(rows), network(rows), rtol=0.05, atol=0.05)
+        assert low is as_it_evaluates(network)
+        torch.autograd.grad(low(asked).sum(), asked)
+    assert {w.dtype for w in low.parameters() if w.ndim == 4} == {torch.bfloat16}
+    assert type(as_it_evaluates(nn.Identity())) is nn.Identity
 
 
 def test_training_is_as_long_as_the_data_ask():
