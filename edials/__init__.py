@@ -5,7 +5,7 @@ __version__ = "0.1.0.dev0"
 from .anonymizer import EDIALSAnonymizer
 from .attributes import AttributeClassifier
 from .autoencoder import AdversarialAutoencoder
-from .engine import AnonymizationResult
+from .outcome import AnonymizationResult
 from .persistence import load, save
 from .recognizer import IdentityClassifier
 

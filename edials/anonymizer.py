@@ -18,6 +18,7 @@ from .fitting import (
     EXPLAINED_SAMPLES,
     check_parameters,
     check_people,
+    embeddings_of,
     engine_of,
     fit_surrogate_decoder,
     fit_surrogates,
@@ -28,6 +29,7 @@ from .fitting import (
 from .frontier import fit_frontier, shares_of
 from .kept import check_kept, in_order_of, varied
 from .parts import Parts, common_of, fit_parts
+from .person_part import fit_person_part
 from .release import ReleaseMixin
 from .scoring import must_be_scorable, utility_less_excess
 
@@ -40,7 +42,8 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
 
     Images are encoded into latent features; a share ``strength`` of these, chosen once per fit, is
     replaced by a synthetic draw that depends on the kept attributes and on the other features
-    alone; the result is decoded and leaves through a door that checks it.
+    alone; of these the part that the recogniser foretells of the person is taken off. The result is
+    decoded and leaves through a door that checks it.
 
     At strength 1 the output depends on the image only through its predicted attributes. Below it,
     where the turn of the head is kept as well (:mod:`edials.pose`), there is no guarantee, only
@@ -241,8 +244,13 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         self._records = [] if kept is None else records_of_people(kept, people, classes)
         latents = self.autoencoder_.encode(images)
         turns = turns_of(images)
+        seen = embeddings_of(self, images)
+        self._person_part = fit_person_part(
+            latents[fitted_on], seen[fitted_on], people.codes[fitted_on]
+        )
+        given = self._person_part.taken_off(latents, seen)
         surrogates = fit_surrogates(
-            parts, latents, people.codes, kept, turns, self.basis, seeds["background"]
+            parts, latents, given, people.codes, kept, turns, self.basis, seeds["background"]
         )
         self.basis_, self.prior_, self._centre, self._spread = surrogates[:4]
         self._background, self._background_codes = surrogates[4:]
@@ -254,7 +262,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         if self.basis == "raw":
             self.order_ = np.argsort(-self.importance_, kind="stable")
         self.surrogate_decoder_ = fit_surrogate_decoder(
-            self, engine, images, latents, turns, people.codes, fitted_on, seeds["decoder"]
+            self, engine, images, given, turns, people.codes, fitted_on, seeds["decoder"]
         )
         engine = engine_of(self, mask=False)
         self.true_match_rate_ = match_rate(
@@ -263,7 +271,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         if shares is not None:
             self._spent, given_back = self.risk_budget, 0
             if len(shares.judged):
-                found = (images, latents, turns, people, kept, shares)
+                found = (images, latents, seen, turns, people, kept, shares)
                 self.frontier_ = fit_frontier(
                     engine, *found, self.order_, self.basis, seeds["calibrate"]
                 )

@@ -10,7 +10,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ._inference import rows_at_once
 from ._random import keyed_normal
-from ._validation import ImageFormat, to_pictures
+from ._validation import to_pictures
 from .attribute_reader import AttributeReader
 from .attribution import make_explainer
 from .certification import (
@@ -34,6 +34,8 @@ from .certification import (
 from .exceptions import IdentityLeakWarning
 from .identity_basis import IdentityBasis
 from .identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
+from .outcome import Outcome
+from .person_part import PersonPart
 from .perturbation import evade
 from .pose import yaw_proxy
 from .surrogate_decoder import MOST_GIVEN_BACK
@@ -52,57 +54,6 @@ _USEFUL_MATCH_RATE = 0.1
 
 
 @dataclass(frozen=True)
-class AnonymizationResult:
-    """What became of every image. All but ``images`` is confidential: never part of a release.
-
-    Attributes
-    ----------
-    images : ndarray of shape (n_certified, ...)
-        Certified images only, in the layout and dtype of the input.
-    kept_indices : ndarray of shape (n_certified,)
-        Which input each of them belongs to.
-    steps : ndarray of shape (n_samples,)
-        Steps of ``perturbation="evade"``, from 1; 0 where a surrogate was drawn instead.
-    scores : ndarray of shape (n_samples,)
-        Cosine of what was made with its original in the panel's eyes; NaN if it cannot embed.
-    verdicts : ndarray of shape (n_samples,)
-        ``"certified"``, ``"strengthened"`` (replaced by its strength-1 version), ``"withheld"``
-        or, at strength 0, ``"uncertified"``; the last two are not among ``images``.
-    """
-
-    images: NDArray
-    kept_indices: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    verdicts: NDArray[np.str_]
-
-    @classmethod
-    def of(cls, outcome: Outcome, image_format: ImageFormat, first: int = 0) -> AnonymizationResult:
-        """Leave out what is not certified; ``first`` is the place of the first image."""
-        kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
-        return cls(image_format.restore(outcome.pictures[kept]), first + kept, *outcome[1:])
-
-
-class Outcome(NamedTuple):
-    """What became of a batch, row by row.
-
-    Attributes
-    ----------
-    pictures : ndarray of shape (n, height, width, 3), dtype uint8
-    steps : ndarray of shape (n,), dtype int64
-        Steps of evasion; 0 where a surrogate was drawn.
-    scores : ndarray of shape (n,)
-        Cosine with the original in the panel's eyes.
-    verdicts : ndarray of shape (n,)
-    """
-
-    pictures: NDArray[np.uint8]
-    steps: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    verdicts: NDArray[np.str_]
-
-
-@dataclass(frozen=True)
 class Engine:
     """Everything that is fitted, as a batch needs it.
 
@@ -114,6 +65,8 @@ class Engine:
     reader : AttributeReader
     panel : Panel
     basis : IdentityBasis
+    person_part : PersonPart
+        Taken off what is given back.
     prior : SurrogatePrior
     centre, spread : ndarray of shape (n_features,)
         Mean and standard deviation of every feature.
@@ -137,6 +90,7 @@ class Engine:
     reader: AttributeReader
     panel: Panel
     basis: IdentityBasis
+    person_part: PersonPart
     prior: SurrogatePrior
     centre: NDArray[np.float32]
     spread: NDArray[np.float32]
@@ -228,7 +182,7 @@ class Engine:
         if self.perturbation == "evade":
             pictures, steps = self.evade(originals, codes, view)
             return pictures, steps, steps > 0
-        pictures = self.replace(originals, codes, self.draw)
+        pictures = self.replace(originals, codes, self.draw, view)
         steps = np.zeros(len(originals), dtype=np.int64)
         # At strength 1 nothing of the person is in the picture, and a check that looks at the
         # person would only tell who happens to resemble a chance draw.
@@ -252,7 +206,11 @@ class Engine:
         return self.prior.given(np.ones_like(self.mask), temperature=self.temperature)
 
     def replace(
-        self, originals: NDArray[np.uint8], codes: NDArray[np.int64], draw: ConditionalDraw
+        self,
+        originals: NDArray[np.uint8],
+        codes: NDArray[np.int64],
+        draw: ConditionalDraw,
+        view: View | None = None,
     ) -> NDArray[np.uint8]:
         """Draw a surrogate for every image.
 
@@ -261,6 +219,8 @@ class Engine:
         originals : ndarray of shape (n, height, width, 3), dtype uint8
         codes : ndarray of shape (n, n_attributes)
         draw : ConditionalDraw
+        view : View, optional
+            The panel's, if it has looked at the originals already.
 
         Returns
         -------
@@ -269,11 +229,17 @@ class Engine:
         noise = keyed_normal(self._key(draw.mask), originals, (len(draw.mask),))
         own, turns = np.zeros_like(noise), None
         if not draw.mask.all():
-            own, turns = self.coordinates(originals).numpy(), yaw_proxy(originals)
+            own, turns = self._given_back(originals, view), yaw_proxy(originals)
         drawn = torch.from_numpy(draw(own, codes, noise, turns))
         near = (~draw.mask).mean() > MOST_GIVEN_BACK
         decoder = self.autoencoder if near else self.decoder
         return decoder.decode(self.basis.unrotate(drawn).numpy())
+
+    def _given_back(self, originals: NDArray[np.uint8], view: View | None) -> NDArray[np.float32]:
+        """Coordinates without the person's part, shape (n, n_features)."""
+        seen = (self.panel.view(originals) if view is None else view).embeddings
+        latents = self.person_part.taken_off(self.autoencoder.encode(originals), seen)
+        return self.basis.rotate(torch.from_numpy(latents)).numpy()
 
     def _key(self, mask: NDArray[np.bool_]) -> bytes:
         """The draws' key for this mask and distribution.

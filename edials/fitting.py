@@ -106,6 +106,7 @@ class Surrogates(NamedTuple):
 def fit_surrogates(
     parts: Parts,
     latents: NDArray[np.float32],
+    without_person: NDArray[np.float32],
     people: NDArray[np.int64],
     kept: AttributeTargets | None,
     turns: NDArray[np.float64],
@@ -118,6 +119,8 @@ def fit_surrogates(
     ----------
     parts : Parts
     latents : ndarray of shape (n_samples, n_features)
+    without_person : ndarray of shape (n_samples, n_features)
+        Latents as they are given back.
     people : ndarray of shape (n_samples,)
         Person codes; -1 where unknown.
     kept : AttributeTargets or None
@@ -127,7 +130,7 @@ def fit_surrogates(
     seed : int
         Of the background's draws, and of those that the attributes are looked for in.
     """
-    rotation = turn_latents(parts.autoencoder, latents, people, kept, basis)
+    rotation = turn_latents(parts.autoencoder, without_person, people, kept, basis)
     coordinates = rotation.rotate(torch.from_numpy(latents)).numpy()
     codes = np.empty((len(latents), 0), np.int64) if kept is None else kept.codes
     prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people, turns)
@@ -209,6 +212,7 @@ def fit_surrogate_decoder(
     engine : Engine
     images : ndarray of shape (n_samples, height, width, 3)
     latents : ndarray of shape (n_samples, n_features)
+        As they are given back.
     turns : ndarray of shape (n_samples,)
     people : ndarray of shape (n_samples,)
         Person codes; -1 where unknown, and these rows are left out.
@@ -237,6 +241,18 @@ def fit_surrogate_decoder(
     )
 
 
+def embeddings_of(model: Any, images: NDArray) -> NDArray[np.float32]:
+    """What the model's recogniser makes of images, shape (n_samples, embedding_dim); NaN without.
+
+    For ``basis="raw"`` NaN, too: its features are the latents as they are.
+    """
+    panel = Panel(model.identity_classifier_, _DOOR_FMR)
+    if model.basis == "raw" or not panel.verifies:
+        return np.full((len(images), 1), np.nan, dtype=np.float32)
+    chunks = (to_uint8(images[start : start + 256]) for start in range(0, len(images), 256))
+    return np.concatenate([panel.embed(chunk) for chunk in chunks])
+
+
 def turns_of(images: NDArray) -> NDArray[np.float64]:
     """Which way every head is turned, shape (n_samples,)."""
     chunks = (to_uint8(images[start : start + 256]) for start in range(0, len(images), 256))
@@ -255,6 +271,7 @@ def engine_of(model: Any, mask: bool = True) -> Engine:
         reader=AttributeReader(model.attribute_classifier_, panel, model._records),
         panel=panel,
         basis=model.basis_,
+        person_part=model._person_part,
         prior=model.prior_,
         centre=model._centre,
         spread=model._spread,

@@ -21,8 +21,8 @@ from .budget import Shares, measure, share_out
 from .engine import Engine
 from .evidence import Evidence
 from .fitting import as_labels, turn_latents
-from .identity_basis import IdentityBasis
 from .losses import structural_similarity
+from .person_part import fit_person_part
 from .perturbation import choose
 
 _SHOWN_ROWS = 128
@@ -45,6 +45,7 @@ def fit_frontier(
     engine: Engine,
     images: NDArray,
     latents: NDArray[np.float32],
+    seen: NDArray[np.float32],
     turns: NDArray[np.float64],
     people: Labels,
     kept: AttributeTargets | None,
@@ -61,6 +62,8 @@ def fit_frontier(
         Of the final fit, for what is left to see.
     images : ndarray of shape (n_samples, height, width, 3)
     latents : ndarray of shape (n_samples, n_features)
+    seen : ndarray of shape (n_samples, embedding_dim)
+        What the recogniser makes of the images.
     turns : ndarray of shape (n_samples,)
         Which way heads are turned, given back with any feature.
     people : Labels
@@ -82,17 +85,25 @@ def fit_frontier(
     rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
     others = rest[np.isin(people.codes[rest], people.codes[shares.judged])]
     unseen = np.sort(np.concatenate([others, shares.judged]))
-    trial, swapped = (
-        turn_latents(
+
+    def evidence(fitted_on: NDArray[np.int64], *asked: NDArray[np.int64]) -> list[Evidence]:
+        """What is given back of some photos, by a trial fit on others."""
+        part = fit_person_part(latents[fitted_on], seen[fitted_on], people.codes[fitted_on])
+        given = part.taken_off(latents, seen)
+        trial = turn_latents(
             engine.autoencoder,
-            latents[rows],
-            people.codes[rows],
-            None if kept is None else kept.take(rows),
+            given[fitted_on],
+            people.codes[fitted_on],
+            None if kept is None else kept.take(fitted_on),
             basis,
         )
-        # The second one sees the gallery instead of what the first one saw of the same people.
-        for rows in (rest, np.setdiff1d(np.arange(len(images)), unseen))
-    )
+        features = trial.rotate(torch.from_numpy(given)).numpy()[:, order]
+        always = (turns[:, None] / (turns.std() or 1.0)).astype(np.float32)
+        return [
+            Evidence(features[rows], np.searchsorted(names, people.codes[rows]), always[rows])
+            for rows in asked
+        ]
+
     judged = to_uint8(images[shares.judged])
     read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
     names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
@@ -100,13 +111,10 @@ def fit_frontier(
     first = np.unique(codes, return_index=True)[1]
     cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
 
-    def evidence(basis: IdentityBasis, rows: NDArray[np.int64]) -> Evidence:
-        features = basis.rotate(torch.from_numpy(latents[rows])).numpy()[:, order]
-        always = (turns[rows, None] / (turns.std() or 1.0)).astype(np.float32)
-        return Evidence(features, np.searchsorted(names, people.codes[rows]), always)
-
-    gallery, asked = (evidence(trial, rows) for rows in shares)
-    found = measure(gallery, asked, read, cells, seed, swapped=evidence(swapped, unseen))
+    gallery, asked = evidence(rest, *shares)
+    # The second fit sees the gallery instead of what the first one saw of the same people.
+    (swapped,) = evidence(np.setdiff1d(np.arange(len(images)), unseen), unseen)
+    found = measure(gallery, asked, read, cells, seed, swapped=swapped)
     reach = norm.ppf(0.975) * found["leakage_error"]
     found["strength"] = 1 - found["given_back"] / len(order)
     found["leakage_low"] = found["leakage_bits"] - reach
@@ -114,11 +122,11 @@ def fit_frontier(
     found["leakage_high"] = np.maximum(found["leakage_bits"] + reach, limit)
     found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
     shown = one_of_each_first(codes, seed, _SHOWN_ROWS)
-    seen = [
+    left = [
         _seen(engine, judged[shown], table if table is None else table.iloc[shown], order, share)
         for share in found["strength"]
     ]
-    found["ssim"], found["utility"] = (np.array(column) for column in zip(*seen, strict=True))
+    found["ssim"], found["utility"] = (np.array(column) for column in zip(*left, strict=True))
     return found
 
 

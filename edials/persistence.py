@@ -32,12 +32,13 @@ from .autoencoder import AdversarialAutoencoder
 from .exceptions import ModelFileError
 from .identity_basis import IdentityBasis
 from .images import ImageReader
+from .person_part import PersonPart
 from .recognizer import IdentityClassifier
 from .surrogate_decoder import SurrogateDecoder
 from .surrogates import SurrogatePrior
 
 #: Grows when an older edials could not read the file.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     kind.__name__: kind
     for kind in (
@@ -49,7 +50,9 @@ _ESTIMATORS: dict[str, type[BaseEstimator]] = {
         SurrogateDecoder,
     )
 }
-_RECORDS: dict[str, Any] = {kind.__name__: kind for kind in (IdentityBasis, SurrogatePrior)}
+_RECORDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (IdentityBasis, PersonPart, SurrogatePrior)
+}
 # The network is built anew from the parameters and filled; the skorch net around it follows.
 _REBUILT = ("net_",)
 

@@ -11,9 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._validation import ImageFormat, check_batch_size
 from .certification import WITHHELD
-from .engine import AnonymizationResult, Engine, Outcome
+from .engine import Engine
 from .exceptions import IdentityLeakWarning, WithheldImageError
 from .fitting import check_parameters, engine_of
+from .outcome import AnonymizationResult, Outcome
 from .streaming import joined, outcomes_of, parts_of, results_of
 
 # What is done once for all of them costs little, and evasion, which leaves few images active in its

@@ -17,8 +17,9 @@ from joblib import Parallel, delayed, effective_n_jobs, wrap_non_picklable_objec
 from numpy.typing import NDArray
 
 from ._validation import ImageFormat, check_images, to_uint8
-from .engine import AnonymizationResult, Engine, Outcome
+from .engine import Engine
 from .images import read_images
+from .outcome import AnonymizationResult, Outcome
 
 # Files and iterators are taken so many images at a time where nobody says.
 _PART_ROWS = 1024

@@ -2,9 +2,9 @@
 
     python examples/simulate_budget.py [--repeats 100] [--json OUT]
 
-Features are principal components of pictures. Calibration sees 14 photos of everybody. The truth
-is what attackers find who learn from 30 more photos of everybody and are judged on another 30, in
-the basis that the 14 gave.
+Features are principal components of pictures, and the recogniser is a linear one. Calibration sees
+14 photos of everybody. The truth is what attackers find who learn from 30 more photos of everybody
+and are judged on another 30, in the basis that the 14 gave.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.preprocessing import normalize
 
 from edials._targets import encode_attributes
 from edials.audit.risk import cells_of_people
@@ -24,7 +26,8 @@ from edials.budget import measure, share_out, spend
 from edials.datasets import make_faces
 from edials.evidence import Evidence
 from edials.exceptions import CalibrationWarning
-from edials.identity_basis import IdentityBasis, fit_identity_basis
+from edials.identity_basis import fit_identity_basis
+from edials.person_part import fit_person_part
 
 KEPT = ["age", "gender"]
 PEOPLE, FITTED, MORE = 100, 14, 60
@@ -46,30 +49,34 @@ def town_of(seed: int, components: PCA, budget: float) -> dict[str, Any]:
     turn = np.arange(len(people)) - first[people]
     fitted = np.flatnonzero(turn < FITTED)
 
-    def basis(rows: np.ndarray) -> IdentityBasis:
-        return fit_identity_basis(latents[rows], people[rows], kept[rows])
-
-    def evidence(found: IdentityBasis, rows: np.ndarray, last: int | None = None) -> Evidence:
-        features = ((latents[rows] - found.mean) @ found.forward)[:, -last if last else 0 :]
-        return Evidence(features, people[rows])
-
     shares = share_out(people[fitted], np.ones(len(fitted), dtype=bool), seed)
     gallery, judged = (fitted[rows] for rows in shares)
     rest = np.setdiff1d(fitted, np.concatenate([gallery, judged]))
-    trial = basis(rest)
-    swapped = evidence(basis(gallery), np.concatenate([rest, judged]))
-    learned, asked = evidence(trial, gallery), evidence(trial, judged)
+    # As in a fit, the recogniser has not seen what is judged.
+    taught = np.concatenate([rest, gallery])
+    recogniser = LinearDiscriminantAnalysis().fit(latents[taught], people[taught])
+    seen = normalize(recogniser.transform(latents)).astype(np.float32)
+
+    def evidence(fitted_on: np.ndarray, *asked: np.ndarray, last: int = 0) -> list[Evidence]:
+        """What is given back of some photos, by a fit on others."""
+        part = fit_person_part(latents[fitted_on], seen[fitted_on], people[fitted_on])
+        given = part.taken_off(latents, seen)
+        found = fit_identity_basis(given[fitted_on], people[fitted_on], kept[fitted_on])
+        features = ((given - found.mean) @ found.forward)[:, -last:]
+        return [Evidence(features[rows], people[rows]) for rows in asked]
+
+    learned, asked = evidence(rest, gallery, judged)
+    (swapped,) = evidence(gallery, np.concatenate([rest, judged]))
     frontier = measure(learned, asked, cells[people[judged]], cells, seed, swapped=swapped)
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always", CalibrationWarning)
         given = spend(frontier, budget)
     true = 0.0
     if given:
-        final = basis(fitted)
         known = np.flatnonzero((turn >= FITTED) & (turn < FITTED + MORE // 2))
         asked = np.flatnonzero(turn >= FITTED + MORE // 2)
         read = cells[people[asked]]
-        learned, shown = (evidence(final, rows, given) for rows in (known, asked))
+        learned, shown = evidence(fitted, known, asked, last=given)
         found = measure(learned, shown, read, cells, seed, counts=[given])
         true = float(found["leakage_bits"][-1])
     place = int(np.flatnonzero(frontier["given_back"] == given)[0])

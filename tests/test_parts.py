@@ -23,6 +23,7 @@ from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecode
 from edials.images import ImageReader, write_image
 from edials.losses import structural_similarity
 from edials.networks import AutoencoderNetwork, Backbone, Decoder, LongLinear, Recogniser
+from edials.person_part import fit_person_part
 from edials.perturbation import choose, evade
 from edials.surrogate_decoder import _row_weights as row_weights_of_decoder
 from edials.surrogates import fit_prior
@@ -41,8 +42,8 @@ ROOMS = [
         "autoencoder",
     ),
     *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
-    *("attribution", "identity_basis", "surrogates", "perturbation"),
-    *("surrogate_decoder", "certification", "parts"),
+    *("attribution", "identity_basis", "person_part", "surrogates", "perturbation"),
+    *("surrogate_decoder", "certification", "outcome", "parts"),
     *("audit", "kept", "attribute_reader", "evidence", "budget", "engine", "fitting", "frontier"),
     *("streaming", "release"),
     *(
@@ -432,3 +433,36 @@ def test_evasion_finds_the_least_step_that_is_not_recognised():
     found = steps > 0
     assert not recognised(moved[found], torch.arange(60)[found]).any()
     assert looked_at < 0.8 * torch.where(walked > 0, walked, 40).sum()
+
+
+def test_person_part_is_what_the_recogniser_foretells():
+    generator = np.random.default_rng(0)
+    people, strangers = np.repeat(np.arange(60), 6), np.repeat(np.arange(20), 6)
+    kinds = generator.standard_normal((8, 5))  # what embeddings say of latents
+
+    def photos(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes = generator.standard_normal((of.max() + 1, 8))
+        embeddings = codes[of] + 0.2 * generator.standard_normal((len(of), 8))
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        latents = codes[of] @ kinds + generator.standard_normal((len(of), 5))
+        return latents.astype(np.float32), embeddings.astype(np.float32)
+
+    def apart(latents: np.ndarray, of: np.ndarray) -> float:
+        return np.stack([latents[of == k].mean(axis=0) for k in np.unique(of)]).var(axis=0).sum()
+
+    latents, embeddings = photos(people)
+    part = fit_person_part(latents, embeddings, people)
+    others, seen = photos(strangers)
+    left = part.taken_off(others, seen)
+    assert apart(left, strangers) < 0.2 * apart(others, strangers)
+    alone = np.concatenate([part.taken_off(others[[row]], seen[[row]]) for row in range(5)])
+    np.testing.assert_array_equal(alone, left[:5])
+    nobody = np.full_like(seen, np.nan)
+    np.testing.assert_array_equal(part.taken_off(others, nobody), others)
+    # Nobody known twice, or nothing seen: nothing is known of a person's other photos.
+    for known, of in ((embeddings, np.arange(360)), (np.full_like(embeddings, np.nan), people)):
+        nothing = fit_person_part(latents, known, of)
+        np.testing.assert_array_equal(nothing.taken_off(others, seen), others)
+    unnamed = fit_person_part(latents, embeddings, np.where(people < 30, people, -1))
+    some = fit_person_part(latents[people < 30], embeddings[people < 30], people[people < 30])
+    np.testing.assert_array_equal(unnamed.slope, some.slope)
