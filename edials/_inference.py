@@ -81,12 +81,14 @@ def as_it_evaluates(network: Any) -> Any:
 
     Under autocast its weights are bfloat16 already, which else every batch would make them anew.
     What is no network of ours, or is in training, comes back as it is. The twin is made once, and
-    again when a weight has changed.
+    again when a weight has changed. Gradients reach what it is given, and no weights.
     """
-    if not isinstance(network, (Recogniser, AttributeNetwork, Encoder, Decoder)):
+    # Not subclasses of them, which may use a layer otherwise.
+    if type(network) not in (Recogniser, AttributeNetwork, Encoder, Decoder):
         return network
     weights = [*network.parameters(), *network.buffers()]
-    if network.training or any(weight.is_inference() for weight in weights):
+    training = any(part.training for part in network.modules())
+    if training or any(weight.is_inference() for weight in weights):
         return network
     low = _is_low(weights[0].device)
     state = [(weight.data_ptr(), weight.device, weight._version) for weight in weights]

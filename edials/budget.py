@@ -33,7 +33,7 @@ from .audit.exchange import (
     table_of_people,
 )
 from .discriminant import discriminant
-from .evidence import Evidence, joined, limit_of, mean_and_error
+from .evidence import Evidence, limit_of, mean_and_error
 from .exceptions import CalibrationWarning, IdentityLeakWarning
 
 # Fewer people than this say nothing about a budget, and fewer photos cannot be shared out.
@@ -112,7 +112,7 @@ def measure(
     cells: NDArray[np.int64],
     seed: int,
     counts: list[int] | None = None,
-    swapped: Evidence | None = None,
+    swapped: tuple[Evidence, Evidence] | None = None,
 ) -> dict[str, NDArray]:
     """Leakage of the last 0, 1, 2, ... features, by the attackers of this file.
 
@@ -127,9 +127,9 @@ def measure(
         Of the division of the judged photos, and of exchanged people.
     counts : list of int, optional
         Numbers of features to try; None tries :func:`steps_of` them.
-    swapped : Evidence, optional
-        Photos of everybody by a second trial basis that did not see them, for a limit that depends
-        less on which photos those were.
+    swapped : tuple (Evidence, Evidence), optional
+        Two more sets of photos of everybody, by a second trial basis that did not see them, for a
+        limit that depends less on which photos those were.
 
     Returns
     -------
@@ -152,8 +152,8 @@ def measure(
     found = dict(zip((*names, "works"), columns, strict=True))
     # Readings that are noise cost bits, which a sane attacker would not pay.
     found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
-    unseen = [joined(gallery, judged), *([] if swapped is None else [swapped])]
-    limits = np.array([limit_of(unseen, cells, count) for count in counts])
+    pairs = [(gallery, judged), *([] if swapped is None else [swapped])]
+    limits = np.array([limit_of(pairs, cells, count) for count in counts])
     told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
     return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1], "people": told}
 
@@ -268,8 +268,8 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
         From :func:`measure`.
     budget : float
         Bits, mean over the people who share their cell: what attackers found must not exceed it;
-        twice as much must not be exceeded by its upper end (one-sided, 95 %), nor by what there is
-        for attackers with any number of photos.
+        twice as much must not be exceeded by its upper end (one-sided, 95 %), nor by the upper end
+        of what there is for attackers with any number of photos.
 
     Returns
     -------
@@ -302,7 +302,8 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
         )
         return 0
     # The attackers learned from few photos; what there is for others must stay within reach, too.
-    reach = np.maximum(bits + width, frontier["limit_bits"])
+    limit = frontier["limit_bits"] + norm.ppf(_CONFIDENCE) * frontier["limit_error"]
+    reach = np.maximum(bits + width, limit)
     fits = (bits <= budget) & (reach <= _REACH * budget)
     fits[-1] = False  # all features back would be the plain reconstruction
     taken = int(np.argmin(fits))

@@ -39,28 +39,23 @@ class Evidence(NamedTuple):
         return own if self.always is None or not count else np.hstack([own, self.always])
 
 
-def joined(first: Evidence, second: Evidence) -> Evidence:
-    """Both, one below the other."""
-    features = np.concatenate([first.features, second.features])
-    people = np.concatenate([first.people, second.people])
-    if first.always is None or second.always is None:
-        return Evidence(features, people)
-    return Evidence(features, people, np.concatenate([first.always, second.always]))
-
-
-def limit_of(unseen: list[Evidence], cells: NDArray[np.int64], count: int) -> tuple[float, float]:
+def limit_of(
+    pairs: list[tuple[Evidence, Evidence]], cells: NDArray[np.int64], count: int
+) -> tuple[float, float]:
     """What attackers could find who had any number of photos to learn from, for small leakages.
 
-    ``tr(S_w^-1 S_b) / (2 ln 2)`` bits, with the spread ``S_b`` of people inside their cells, what
-    their photos scatter taken off: to first order the capacity ``log2 det(I + S_w^-1 S_b) / 2`` of
-    a Gaussian channel, which is never above it. An attacker who learns from a few photos of
-    everybody finds less than is there.
+    ``tr(S_w^-1 S_b) / (2 ln 2)`` bits, to first order the capacity ``log2 det(I + S_w^-1 S_b) / 2``
+    of a Gaussian channel, which is never above it. ``S_w`` is the spread of a person's photos, and
+    ``S_b``, of people inside their cells, the covariance of their means in one set of photos with
+    those in another. So nothing has to be taken off for how far the means of few photos scatter,
+    which differs from person to person. An attacker who learns from a few photos of everybody finds
+    less than is there.
 
     Parameters
     ----------
-    unseen : list of Evidence
-        Each by a basis that did not see its photos, with photos of everybody; what is found for a
-        person is averaged over them.
+    pairs : list of tuple (Evidence, Evidence)
+        Two sets of photos, both of everybody, by a basis that saw neither; what is found for a
+        person is averaged over the pairs.
     cells : ndarray of shape (n_people,)
     count : int
         Features given back.
@@ -68,7 +63,8 @@ def limit_of(unseen: list[Evidence], cells: NDArray[np.int64], count: int) -> tu
     Returns
     -------
     bits, error : float
-        Mean over the people who share their cell, and its standard error.
+        Mean over the people who share their cell, and its standard error. An estimate of next to
+        nothing may fall below 0.
 
     References
     ----------
@@ -76,33 +72,38 @@ def limit_of(unseen: list[Evidence], cells: NDArray[np.int64], count: int) -> tu
     """
     if not count:
         return 0.0, 0.0
-    told = [_limits_of_people(part.last(count), part.people, cells) for part in unseen]
+    told = [_limits_of_people(*pair, cells, count) for pair in pairs]
     return mean_and_error(np.mean(told, axis=0))
 
 
 def _limits_of_people(
-    features: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+    first: Evidence, second: Evidence, cells: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
     """Every person's share of the limit, in bits, cell by cell."""
-    counts = np.bincount(people, minlength=len(cells))
-    features = features.astype(np.float64)
-    own = features - table_of_people(features, people, len(cells))[people]
+    features = [part.last(count).astype(np.float64) for part in (first, second)]
+    means = [
+        table_of_people(rows, part.people, len(cells))
+        for rows, part in zip(features, (first, second), strict=True)
+    ]
+    deviations = np.concatenate(
+        [
+            rows - mean[part.people]
+            for rows, mean, part in zip(features, means, (first, second), strict=True)
+        ]
+    )
     # At one scale, or the shrinking below would drown the quiet ones.
-    spread = own.std(axis=0)
-    features = features / np.where(spread > 0, spread, 1)
-    means = table_of_people(features, people, len(cells))
-    deviations = features - means[people]
-    freedom = len(people) / (len(people) - len(cells))
-    within = ledoit_wolf(deviations, assume_centered=True)[0] * freedom
-    root = np.linalg.cholesky(np.linalg.inv(within))
+    spread = deviations.std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    freedom = len(deviations) / (len(deviations) - 2 * len(cells))
+    within = ledoit_wolf(deviations / spread, assume_centered=True)[0] * freedom
+    inverse = np.linalg.inv(within)
     told: list[float] = []
     for cell in np.unique(cells):
         members = np.flatnonzero(cells == cell)
         if len(members) > 1:
-            apart = (means[members] - means[members].mean(axis=0)) @ root
-            # The mean of n photos scatters by 1 / n of their spread; the cell's mean is one of m.
-            chance = (1 / counts[members]).mean() * features.shape[1]
-            told.extend((apart**2).sum(axis=1) * len(members) / (len(members) - 1) - chance)
+            here, there = ((mean[members] - mean[members].mean(axis=0)) / spread for mean in means)
+            # The cell's mean is one of its own.
+            told.extend(((here @ inverse) * there).sum(axis=1) * len(members) / (len(members) - 1))
     return np.array(told) / (2 * np.log(2))
 
 

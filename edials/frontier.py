@@ -45,7 +45,7 @@ def fit_frontier(
     engine: Engine,
     images: NDArray,
     latents: NDArray[np.float32],
-    seen: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
     turns: NDArray[np.float64],
     people: Labels,
     kept: AttributeTargets | None,
@@ -62,7 +62,7 @@ def fit_frontier(
         Of the final fit, for what is left to see.
     images : ndarray of shape (n_samples, height, width, 3)
     latents : ndarray of shape (n_samples, n_features)
-    seen : ndarray of shape (n_samples, embedding_dim)
+    embeddings : ndarray of shape (n_samples, embedding_dim)
         What the recogniser makes of the images.
     turns : ndarray of shape (n_samples,)
         Which way heads are turned, given back with any feature.
@@ -83,13 +83,13 @@ def fit_frontier(
         classifier's eyes; NaN without).
     """
     rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
-    others = rest[np.isin(people.codes[rest], people.codes[shares.judged])]
-    unseen = np.sort(np.concatenate([others, shares.judged]))
+    names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
+    others = rest[np.isin(people.codes[rest], names)]
 
     def evidence(fitted_on: NDArray[np.int64], *asked: NDArray[np.int64]) -> list[Evidence]:
         """What is given back of some photos, by a trial fit on others."""
-        part = fit_person_part(latents[fitted_on], seen[fitted_on], people.codes[fitted_on])
-        given = part.taken_off(latents, seen)
+        part = fit_person_part(latents[fitted_on], embeddings[fitted_on], people.codes[fitted_on])
+        given = part.taken_off(latents, embeddings)
         trial = turn_latents(
             engine.autoencoder,
             given[fitted_on],
@@ -106,15 +106,15 @@ def fit_frontier(
 
     judged = to_uint8(images[shares.judged])
     read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
-    names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
     table = None if kept is None else kept.table().iloc[shares.judged]
     first = np.unique(codes, return_index=True)[1]
     cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
 
     gallery, asked = evidence(rest, *shares)
     # The second fit sees the gallery instead of what the first one saw of the same people.
-    (swapped,) = evidence(np.setdiff1d(np.arange(len(images)), unseen), unseen)
-    found = measure(gallery, asked, read, cells, seed, swapped=swapped)
+    second_fit = np.setdiff1d(np.arange(len(images)), np.concatenate([others, shares.judged]))
+    more, again = evidence(second_fit, others, shares.judged)
+    found = measure(gallery, asked, read, cells, seed, swapped=(more, again))
     reach = norm.ppf(0.975) * found["leakage_error"]
     found["strength"] = 1 - found["given_back"] / len(order)
     found["leakage_low"] = found["leakage_bits"] - reach

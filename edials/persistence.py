@@ -128,6 +128,11 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
                     f"{str(path)!r} has format {version}; this edials reads up to "
                     f"{FORMAT_VERSION}. Update edials."
                 )
+            if version < 4 and tree["estimator"].get("name") == "EDIALSAnonymizer":
+                raise ModelFileError(
+                    f"{str(path)!r} has format {version}; expected 4 or later for an anonymizer, "
+                    f"which now takes off what foretells the person. Fit it again."
+                )
             return _Rebuilder(archive, device, resolved).build(tree["estimator"])
     except ModelFileError:
         raise

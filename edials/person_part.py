@@ -1,8 +1,8 @@
 """What of the latents belongs to the person: taken off before anything is given back.
 
 No direction of the latents is free of who somebody is. What a recogniser sees of a picture
-foretells, a little, the latents of the same person's other photos; less that, the same features
-tell less than half as much.
+foretells, a little, the latents of the same person's other photos, also of people it never saw.
+Less that, what is given back shows more for what it tells.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
+from sklearn.metrics import make_scorer, r2_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
+
+from ._validation import matmul
 
 # Photos of one person whose mean counts half, as for the identity basis.
 _HALF_KNOWN = 10
-# Of the regression, on embeddings whose features are about one in size. On LFW 10, 100 and 1000
-# leave as much of the person; more of it leaves more of the picture.
-_PENALTY = 100.0
+# Penalties of the regression, on embeddings whose features are about one in size. With fewer people
+# than features a small one would learn everybody's mean by heart.
+_PENALTIES = [1e2, 1e3, 1e4, 1e5]
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class PersonPart:
     ----------
     centre : ndarray of shape (embedding_dim,)
     slope : ndarray of shape (embedding_dim, latent_dim)
-        Zeros where nothing is known.
+        Without rows where nothing is taken off.
     """
 
     centre: NDArray[np.float32]
@@ -43,16 +48,22 @@ class PersonPart:
         ----------
         latents : ndarray of shape (n, latent_dim)
         embeddings : ndarray of shape (n, embedding_dim)
-            Of the same pictures. Rows that are no numbers, of a recogniser that cannot embed, take
-            nothing off.
+            Of the same pictures. Of a row that is not finite nothing is taken off.
 
         Returns
         -------
         ndarray of shape (n, latent_dim)
         """
+        if not len(self.slope):
+            return latents
         # In double precision and rounded, as draws are: it must not matter how many rows there are.
-        seen = np.nan_to_num(embeddings.astype(np.float64) - self.centre)
-        return (latents - seen @ self.slope.astype(np.float64)).astype(np.float32)
+        seen = embeddings.astype(np.float64) - self.centre
+        seen[~np.isfinite(seen).all(axis=1)] = 0.0
+        return (latents - matmul(seen, self.slope.astype(np.float64))).astype(np.float32)
+
+
+#: Takes nothing off.
+NO_PART = PersonPart(np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
 
 
 def fit_person_part(
@@ -61,44 +72,52 @@ def fit_person_part(
     """Learn to foretell, from how a photo is recognised, the person's other photos.
 
     A ridge regression of the mean latents of the person's other photos on the photo's embedding.
+    Its penalty is the one that foretells best for people it was not fitted on.
 
     Parameters
     ----------
     latents : ndarray of shape (n_samples, latent_dim)
     embeddings : ndarray of shape (n_samples, embedding_dim)
-        Unit rows, or NaN.
+        Rows that are not finite are left out.
     people : ndarray of shape (n_samples,)
-        Person codes; -1 where unknown, and these rows are left out. A photo counts by how well the
-        mean of the others is known, and by the root of how many there are.
+        Person codes; -1 where unknown, and these rows are left out. A person counts by how well the
+        means of the others are known, and by the root of the number of photos.
 
     Returns
     -------
     PersonPart
+        :data:`NO_PART` where nothing is foretold of other people.
 
     References
     ----------
     Belrose et al. (2023), "LEACE: perfect linear concept erasure in closed form", takes a concept
-    off by what foretells it linearly; here the person's latents are foretold by another network,
-    and for people who are not in the data, too.
+    off by what foretells it linearly; here the person's latents are foretold by another network.
     """
-    n_people = int(people.max(initial=-1)) + 1
-    counts = np.bincount(people[people >= 0], minlength=n_people)
-    rows = np.flatnonzero((people >= 0) & np.isfinite(embeddings).all(axis=1))
-    rows = rows[counts[people[rows]] >= 2]
-    nothing = PersonPart(
-        np.zeros(embeddings.shape[1], np.float32),
-        np.zeros((embeddings.shape[1], latents.shape[1]), np.float32),
-    )
-    if len(rows) < 2:
-        return nothing
+    usable = np.flatnonzero((people >= 0) & np.isfinite(embeddings).all(axis=1))
+    counts = np.bincount(people[usable], minlength=1)
+    rows = usable[counts[people[usable]] >= 2]
     own, photos = people[rows], counts[people[rows]]
-    sums = np.zeros((n_people, latents.shape[1]))
+    n_people = len(np.unique(own))
+    if n_people < 2:
+        return NO_PART
+    sums = np.zeros((len(counts), latents.shape[1]))
     np.add.at(sums, own, latents[rows].astype(np.float64))
     others = (sums[own] - latents[rows]) / (photos - 1)[:, None]
     weights = (photos - 1) / (photos - 1 + _HALF_KNOWN) / np.sqrt(photos)
     scale = np.sqrt(embeddings.shape[1])
     centre = np.average(embeddings[rows].astype(np.float64), axis=0, weights=weights)
-    regression = Ridge(alpha=_PENALTY).fit(
-        scale * (embeddings[rows] - centre), others, sample_weight=weights / weights.mean()
+    search = GridSearchCV(
+        Ridge(),
+        {"alpha": _PENALTIES},
+        scoring=make_scorer(r2_score, multioutput="variance_weighted"),
+        cv=GroupKFold(min(_FOLDS, n_people)),
+    ).fit(
+        scale * (embeddings[rows] - centre),
+        others,
+        groups=own,
+        sample_weight=weights / weights.mean(),
     )
-    return PersonPart(centre.astype(np.float32), (scale * regression.coef_.T).astype(np.float32))
+    if not search.best_score_ > 0:
+        return NO_PART
+    slope = scale * search.best_estimator_.coef_.T
+    return PersonPart(centre.astype(np.float32), slope.astype(np.float32))

@@ -253,7 +253,7 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
         )
 
     def embed_tensor(self, images: torch.Tensor) -> torch.Tensor:
-        """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable."""
+        """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable in the pictures."""
         network = as_it_evaluates(self.module_)
         first, second = (network.embed(view) for view in mirrored(network, images))
         return functional.normalize((first + second).float())

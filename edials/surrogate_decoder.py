@@ -29,7 +29,7 @@ from .perturbation import choose
 from .surrogates import SurrogatePrior
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(2000, 2, 16)
+_TYPICAL = TrainingLength(2000, 2, 14)
 _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
 # Numbers of features given back in training; strength 1 and little matter most.
 _GIVEN_BACK = (0, 0, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
@@ -48,7 +48,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
     size : {"tiny", "small", "base"}, default="small"
         Of the autoencoder.
     max_epochs : int, optional
-        None makes about 2,000 optimisation steps, but 2 epochs at least and 16 at most.
+        None makes about 2,000 optimisation steps, but 2 epochs at least and 14 at most.
     learning_rate : float, default=0.0003
         Peak of a schedule that rises linearly and falls as a cosine.
     batch_size : int, default=64

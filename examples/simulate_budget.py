@@ -66,8 +66,8 @@ def town_of(seed: int, components: PCA, budget: float) -> dict[str, Any]:
         return [Evidence(features[rows], people[rows]) for rows in asked]
 
     learned, asked = evidence(rest, gallery, judged)
-    (swapped,) = evidence(gallery, np.concatenate([rest, judged]))
-    frontier = measure(learned, asked, cells[people[judged]], cells, seed, swapped=swapped)
+    more, again = evidence(gallery, rest, judged)
+    frontier = measure(learned, asked, cells[people[judged]], cells, seed, swapped=(more, again))
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always", CalibrationWarning)
         given = spend(frontier, budget)

@@ -491,3 +491,16 @@ def test_own_surrogate_decoder_is_cloned_seeded_and_kept_when_frozen(fitted, fac
     assert first.random_state == second.random_state is not None
     frozen = FrozenEstimator(first)
     assert refit(frozen) is frozen
+
+
+def test_a_raw_basis_gives_back_latents_as_they_are(faces, fitted):
+    model = make_anonymizer(basis="raw", strength=0.5, random_state=0).set_params(
+        autoencoder=FrozenEstimator(fitted.autoencoder_),
+        identity_classifier=FrozenEstimator(fitted.identity_classifier_),
+        attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+    )
+    model.fit(faces.images, identity=faces.identity, attributes=faces.kept)
+    assert model.transform(faces.images[:4]).shape == faces.images[:4].shape
+    engine, images = engine_of(model), faces.images[:4]
+    latents = model.autoencoder_.encode(images)
+    np.testing.assert_array_equal(engine._given_back(images, None), latents)

@@ -16,7 +16,7 @@ from edials._validation import encode_labels
 from edials.attribute_reader import AttributeReader, records_of_people
 from edials.audit import FrontierDisplay
 from edials.budget import measure, share_out, spend
-from edials.evidence import Evidence, joined
+from edials.evidence import Evidence
 from edials.exceptions import CalibrationWarning, IdentityLeakWarning
 from edials.frontier import shares_of
 
@@ -138,11 +138,28 @@ def test_more_photos_than_calibration_has_are_allowed_for():
 
 def test_a_second_basis_makes_the_limit_surer():
     gallery, judged, read, cells = _evidence(photos=(4, 3), tells=(4.0, 0.0))
-    swapped = joined(*_evidence(photos=(4, 3), tells=(4.0, 0.0), seed=1)[:2])
+    swapped = _evidence(photos=(4, 3), tells=(4.0, 0.0), seed=1)[:2]
     once = measure(gallery, judged, read, cells, seed=0)
     twice = measure(gallery, judged, read, cells, seed=0, swapped=swapped)
     assert twice["limit_error"][1] < 0.85 * once["limit_error"][1]
     np.testing.assert_array_equal(twice["leakage_bits"], once["leakage_bits"])
+
+
+def test_what_one_set_has_in_common_is_no_limit_for_who_has_other_photos():
+    gallery, judged, read, cells = _evidence(n_people=900, photos=(6, 6), tells=(0.0, 0.0))
+    generator = np.random.default_rng(0)
+    occasions = generator.standard_normal((2, 900, gallery.features.shape[1])).astype(np.float32)
+
+    def limits(of_judged: int) -> np.ndarray:
+        """Each set was taken on one occasion: the same, or another."""
+        sets = [
+            part._replace(features=part.features + occasions[which][part.people])
+            for part, which in ((gallery, 0), (judged, of_judged))
+        ]
+        return measure(*sets, read, cells, seed=0)["limit_bits"]
+
+    assert (limits(1) < 0.15).all()
+    assert limits(0)[-1] > 1
 
 
 def test_people_alone_in_their_cell_do_not_dilute():
