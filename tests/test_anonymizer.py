@@ -493,6 +493,7 @@ def test_own_surrogate_decoder_is_cloned_seeded_and_kept_when_frozen(fitted, fac
     assert refit(frozen) is frozen
 
 
+@pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
 def test_a_raw_basis_gives_back_latents_as_they_are(faces, fitted):
     model = make_anonymizer(basis="raw", strength=0.5, random_state=0).set_params(
         autoencoder=FrozenEstimator(fitted.autoencoder_),
