@@ -22,6 +22,8 @@ _HALF_KNOWN = 10
 # than features a small one would learn everybody's mean by heart.
 _PENALTIES = [1e2, 1e3, 1e4, 1e5]
 _FOLDS = 5
+# The least share of the error of foretelling the mean that a regression must be better by.
+_WORTH = 1e-3
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def fit_person_part(
         foretold.append(np.average(others[taught], axis=0, weights=weights[taught])[None])
         errors += [(weights[asked] @ (others[asked] - told) ** 2).sum() for told in foretold]
     best = int(errors.argmin())
-    if best == len(_PENALTIES):
+    if errors[best] > (1 - _WORTH) * errors[-1]:
         return NO_PART
     regression = Ridge(alpha=_PENALTIES[best]).fit(predictors, others, sample_weight=weights)
     slope = scale * regression.coef_.T
