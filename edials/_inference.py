@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ._validation import to_levels, to_pictures, to_tensor
-from .networks import AttributeNetwork, Backbone, Decoder, Encoder, Recogniser
+from .networks import AttributeNetwork, Backbone, Decoder, Encoder, LongLinear, Recogniser
 
 #: What networks compute in: "auto" is bfloat16 where the device has it, which is as good (see the
 #: guide) and several times as fast.
@@ -132,6 +132,21 @@ def folded(network: nn.Module) -> nn.Module:
     return twin
 
 
+def for_input_gradients(network: nn.Module) -> nn.Module:
+    """A copy that shares its weights, for gradients to what it is given and to no weights.
+
+    So less of what lies between its layers is kept. Under autocast its weights are converted once,
+    as it does by itself only where they have gradients.
+    """
+    shared: dict[int, Any] = {id(buffer): buffer for buffer in network.buffers()}
+    for weight in network.parameters():
+        shared[id(weight)] = nn.Parameter(weight.detach(), requires_grad=False)
+    copied = copy.deepcopy(network, shared)
+    if any(_is_low(weight.device) for weight in copied.parameters()):
+        _cast(copied)
+    return copied
+
+
 def _averaging(pool: nn.AvgPool2d, weight: torch.Tensor) -> nn.Conv2d:
     """A 1 x 1 convolution of averages over squares, as one of the squares."""
     side = int(pool.kernel_size)  # type: ignore[arg-type]
@@ -153,7 +168,8 @@ def _is_low(device: torch.device) -> bool:
 def _cast(network: nn.Module) -> None:
     """Give layers that autocast computes in bfloat16 weights of it."""
     for part in network.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        # Not others' subclasses of them, which may use their weights otherwise.
+        if type(part) in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, LongLinear):
             for name, weight in list(part.named_parameters(recurse=False)):
                 setattr(part, name, nn.Parameter(weight.bfloat16(), requires_grad=False))
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from ._inference import rows_at_once
+from ._inference import autocast, for_input_gradients, rows_at_once
 from ._random import keyed_normal
 from ._validation import to_pictures
 from .attribute_reader import AttributeReader
@@ -331,8 +332,12 @@ class Engine:
         else:
             logits = self._plain_logits
             explainer = "permutation"  # the only one that needs no gradient
+        decoder: nn.Module = RotatedDecoder(network.decoder, self.basis)
+        if explainer == "gradient":  # the others hook the modules, or need no gradient
+            with autocast(torch.device(self.autoencoder.net_.device), self.precision):
+                decoder, logits = for_input_gradients(decoder), for_input_gradients(logits)
         score = IdentityScore(
-            RotatedDecoder(network.decoder, self.basis),
+            decoder,
             logits,
             torch.from_numpy(np.ascontiguousarray(self.panel.candidates(view)[:, :targets])),
             # The other explainers hook modules, or subtract what hardly differs.

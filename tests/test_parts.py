@@ -13,7 +13,12 @@ from torch import nn
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
 from edials._adversarial import AdversarialNet, Terms, features_of
-from edials._inference import as_it_evaluates, has_bfloat16, run_in_batches
+from edials._inference import (
+    as_it_evaluates,
+    for_input_gradients,
+    has_bfloat16,
+    run_in_batches,
+)
 from edials._training import TrainingLength
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
@@ -215,6 +220,25 @@ def test_networks_evaluate_without_what_can_be_folded(network, rows):
         torch.autograd.grad(low(asked).sum(), asked)
     assert {w.dtype for w in low.parameters() if w.ndim == 4} == {torch.bfloat16}
     assert type(as_it_evaluates(nn.Identity())) is nn.Identity
+
+
+def test_a_network_for_gradients_to_its_input_shares_its_weights_and_asks_none_for_them():
+    class Halved(nn.Linear):
+        def forward(self, rows):
+            return rows @ (self.weight / 2).T
+
+    network = nn.Sequential(nn.Linear(4, 6), nn.GELU(), Halved(6, 3, bias=False)).eval()
+    rows = torch.randn(5, 4, requires_grad=True)
+    copied = for_input_gradients(network)
+    gradients = [torch.autograd.grad(net(rows).sum(), rows)[0] for net in (network, copied)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+    assert copied[0].weight.data_ptr() == network[0].weight.data_ptr()
+    assert all(weight.requires_grad for weight in network.parameters())
+    assert not any(weight.requires_grad for weight in copied.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = for_input_gradients(network)
+    assert [layer.weight.dtype for layer in (low[0], low[2])] == [torch.bfloat16, torch.float32]
+    assert network[0].weight.dtype == torch.float32
 
 
 def test_training_is_as_long_as_the_data_ask():
