@@ -1,4 +1,4 @@
-"""Networks without gradients: in which precision, how many images together, and all of them.
+"""Fitted networks at work: in which precision, how many images together, and all of them.
 
 Whatever the number of images, a network sees them in batches of one size, so that an image's bytes
 do not depend on the others.
@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ._validation import to_levels, to_pictures, to_tensor
-from .networks import AttributeNetwork, Backbone, Decoder, Encoder, LongLinear, Recogniser
+from .networks import AttributeNetwork, Backbone, Decoder, Encoder, Recogniser
 
 #: What networks compute in: "auto" is bfloat16 where the device has it, which is as good (see the
 #: guide) and several times as fast.
@@ -133,18 +133,21 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def for_input_gradients(network: nn.Module) -> nn.Module:
-    """A copy that shares its weights, for gradients to what it is given and to no weights.
+    """A network for gradients to what it is given: ours as it evaluates, others as a copy.
 
-    So less of what lies between its layers is kept. Under autocast its weights are converted once,
-    as it does by itself only where they have gradients.
+    The copy shares its network's weights but asks for no gradients of them, so that less of what
+    lies between its layers is kept. What cannot be copied stays as it is.
     """
+    twin = as_it_evaluates(network)
+    if twin is not network:
+        return twin
     shared: dict[int, Any] = {id(buffer): buffer for buffer in network.buffers()}
     for weight in network.parameters():
         shared[id(weight)] = nn.Parameter(weight.detach(), requires_grad=False)
-    copied = copy.deepcopy(network, shared)
-    if any(_is_low(weight.device) for weight in copied.parameters()):
-        _cast(copied)
-    return copied
+    try:
+        return copy.deepcopy(network, shared)
+    except (TypeError, RuntimeError):  # it holds a lock, say, or what it saw last
+        return network
 
 
 def _averaging(pool: nn.AvgPool2d, weight: torch.Tensor) -> nn.Conv2d:
@@ -168,8 +171,7 @@ def _is_low(device: torch.device) -> bool:
 def _cast(network: nn.Module) -> None:
     """Give layers that autocast computes in bfloat16 weights of it."""
     for part in network.modules():
-        # Not others' subclasses of them, which may use their weights otherwise.
-        if type(part) in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, LongLinear):
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             for name, weight in list(part.named_parameters(recurse=False)):
                 setattr(part, name, nn.Parameter(weight.bfloat16(), requires_grad=False))
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ._inference import autocast, for_input_gradients, rows_at_once
 from ._random import keyed_normal
@@ -327,15 +326,16 @@ class Engine:
     ) -> shap.Explanation:
         classifier, network = self.panel.classifier, self.autoencoder.module_
         explainer: Any = self.explainer
+        decoder = RotatedDecoder(network.decoder, self.basis)
         if hasattr(classifier, "logits_tensor"):
             logits: Any = RecogniserLogits(classifier)
         else:
             logits = self._plain_logits
             explainer = "permutation"  # the only one that needs no gradient
-        decoder: nn.Module = RotatedDecoder(network.decoder, self.basis)
-        if explainer == "gradient":  # the others hook the modules, or need no gradient
+        if explainer == "gradient":  # the others hook the modules
             with autocast(torch.device(self.autoencoder.net_.device), self.precision):
-                decoder, logits = for_input_gradients(decoder), for_input_gradients(logits)
+                decoder.decoder = for_input_gradients(decoder.decoder)
+                logits.network = for_input_gradients(logits.network)
         score = IdentityScore(
             decoder,
             logits,

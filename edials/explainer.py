@@ -174,7 +174,7 @@ class ExpectedGradients(Explainer):
         rows = np.repeat(np.arange(len(data)), self.n_samples)
 
         values = np.zeros(data.shape)
-        # Around all batches, so that weights are converted once.
+        # Around all batches, so that weights that want gradients are converted once.
         with autocast(self.device, getattr(self.score, "precision", "float32")):
             for start in range(0, len(rows), self.batch_size):
                 part = np.arange(start, min(start + self.batch_size, len(rows)))

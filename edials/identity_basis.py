@@ -15,16 +15,20 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh, qr
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
+from torch.nn import functional
 
+from ._validation import to_tensor
 from .exceptions import InvalidLabelsError
+from .losses import dissimilarity_metric
 
 # Photos of one person whose mean counts half: of fewer, most of it is chance.
 _HALF_KNOWN = 10
 # So much of the spread between photos of one person is taken for spread between people, however
 # little people seem to differ: estimates err, and what errs most would be given back first.
-_CAUTION = 0.1
+_CAUTION = 0.3
 _TINY = 1e-6
-_SIDE = 32  # pictures are compared at this size at most
+# Pictures are compared at about this size at most, and changes are judged on so many.
+_SIDE, _LOOKED_AT = 64, 256
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,11 @@ def fit_identity_basis(
 
     With ``S_b`` the covariance of people's means, the attributes regressed out of them and what
     photos of one person scatter taken off, ``S_w`` the covariance of photos of one person, ``C``
-    that of all photos, and ``G`` the picture that a unit of a latent shows, ``v`` solves
-    ``C G C v = rho (S_b + 0.1 S_w) v``: ``v' C G C v`` is the variance of the pictures that the
-    latent coordinate ``v' z`` explains. The last coordinate has the largest ``rho``. Coordinates
-    are then made uncorrelated, each with those after it, and of unit variance, so that none
-    foretells what an earlier one was.
+    that of all photos, and ``G`` how much of the picture latents show, ``v`` solves
+    ``C G C v = rho (S_b + 0.3 S_w) v``: ``v' C G C v`` is what of the pictures the latent
+    coordinate ``v' z`` explains. The last coordinate has the largest ``rho``. Coordinates are then
+    made uncorrelated, each with those after it, and of unit variance, so that none foretells what
+    an earlier one was.
 
     Parameters
     ----------
@@ -187,16 +191,23 @@ def picture_metric(
     Returns
     -------
     ndarray of shape (latent_dim, latent_dim)
-        ``J J'``, where row i of ``J`` is the change of the mean face's picture by one unit of
-        latent i: half the difference of the pictures two standard deviations apart.
+        What structural similarity loses, see :func:`edials.losses.dissimilarity_metric`, where
+        pictures of these latents change as the mean face's does by one unit of a latent: half the
+        difference of the pictures two standard deviations apart.
     """
     mean, spread = latents.mean(axis=0), latents.std(axis=0)
     steps = np.diag(spread)
-    pictures = decode(np.concatenate([mean + steps, mean - steps]).astype(np.float32))
-    side = tuple(min(length, _SIDE) for length in pictures.shape[1:3])
-    small = torch.nn.functional.adaptive_avg_pool2d(
-        torch.from_numpy(pictures).permute(0, 3, 1, 2).float(), side
-    ).flatten(1)
-    up, down = small.double().numpy().reshape(2, len(mean), -1)
-    change = (up - down) / (2 * np.maximum(spread, 1e-12)[:, None])
-    return change @ change.T
+    some = np.linspace(0, len(latents) - 1, min(len(latents), _LOOKED_AT)).astype(int)
+    up, down, pictures = (
+        _small(decode(rows.astype(np.float32)))
+        for rows in (mean + steps, mean - steps, latents[some])
+    )
+    scale = torch.from_numpy(2 * np.maximum(spread, 1e-12)).float()
+    return dissimilarity_metric((up - down) / scale[:, None, None, None], pictures).numpy()
+
+
+def _small(pictures: NDArray[np.uint8]) -> torch.Tensor:
+    """Pictures as tensors in [0, 1], large ones shrunk."""
+    shrink = max(1, max(pictures.shape[1:3]) // _SIDE)
+    parts = np.array_split(pictures, max(1, len(pictures) // 64))
+    return torch.cat([functional.avg_pool2d(to_tensor(part), shrink) for part in parts])

@@ -34,9 +34,7 @@ def structural_similarity(
     Wang, Bovik, Sheikh and Simoncelli (2004), "Image quality assessment: from error visibility to
     structural similarity", IEEE TIP 13(4), eq. 13.
     """
-    radius = int(3.5 * sigma + 0.5)
-    radius = min(radius, (min(first.shape[2:]) - 1) // 2)
-    down, across = (_blur_matrix(length, radius, sigma, first) for length in first.shape[2:])
+    down, across = _windows(first, sigma)
     down = down[::every]
     first, second = first.contiguous(), second.contiguous()
 
@@ -53,6 +51,54 @@ def structural_similarity(
         (mean_1**2 + mean_2**2 + _C1) * (variance_1 + variance_2 + _C2)
     )
     return similarity.flatten(1).mean(1)
+
+
+def dissimilarity_metric(
+    changes: torch.Tensor, pictures: torch.Tensor, *, sigma: float = 1.5
+) -> torch.Tensor:
+    """How unlike structural similarity finds pictures that differ by combinations of changes.
+
+    ``1 - SSIM(x, x + d)`` is, to second order in ``d``, the mean over windows of
+    ``mean(d)^2 / (mean(x)^2 + mean(x)^2 + C1) + var(d) / (var(x) + var(x) + C2)``: a quadratic
+    form, of which this is the matrix, its two weights averaged over pictures. The second
+    ``mean(x)^2`` stands for the changed picture's and is the average over pictures: what replaces a
+    dark place may be bright, and the few darkest would count for all others.
+
+    Parameters
+    ----------
+    changes : Tensor of shape (n, channels, height, width)
+    pictures : Tensor of shape (n_pictures, channels, height, width), values in [0, 1]
+        What is changed.
+    sigma : float, default=1.5
+        As for :func:`structural_similarity`.
+
+    Returns
+    -------
+    Tensor of shape (n, n), dtype float64
+        ``c' metric c`` for the change ``sum_i c[i] * changes[i]``.
+    """
+    down, across = _windows(pictures, sigma)
+    changes, pictures = changes.contiguous(), pictures.contiguous()
+    squared = (down @ pictures @ across.T) ** 2
+    variances = (down @ pictures**2 @ across.T - squared).clamp_min(0)
+    of_means = (1 / (squared + squared.mean(0) + _C1)).mean(0)
+    of_variances = (1 / (2 * variances + _C2)).mean(0)
+    # A window's variance is its mean square less its squared mean; its mean square sums over
+    # pixels, each of which counts by the weights of the windows around it.
+    of_pixels = (down.T @ of_variances @ across).flatten().double()
+    pixels = changes.flatten(1).double()
+    averages = (down @ changes @ across.T).flatten(1).double()
+    told = (pixels * of_pixels) @ pixels.T
+    told += (averages * (of_means - of_variances).flatten().double()) @ averages.T
+    return told / of_means.numel()
+
+
+def _windows(like: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The windows of pictures (n, channels, height, width), down and across."""
+    radius = int(3.5 * sigma + 0.5)
+    radius = min(radius, (min(like.shape[2:]) - 1) // 2)
+    down, across = (_blur_matrix(length, radius, sigma, like) for length in like.shape[2:])
+    return down, across
 
 
 def _blur_matrix(length: int, radius: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
