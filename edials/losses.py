@@ -59,10 +59,8 @@ def dissimilarity_metric(
     """How unlike structural similarity finds pictures that differ by combinations of changes.
 
     ``1 - SSIM(x, x + d)`` is, to second order in ``d``, the mean over windows of
-    ``mean(d)^2 / (mean(x)^2 + mean(x)^2 + C1) + var(d) / (var(x) + var(x) + C2)``: a quadratic
-    form, of which this is the matrix, its two weights averaged over pictures. The second
-    ``mean(x)^2`` stands for the changed picture's and is the average over pictures: what replaces a
-    dark place may be bright, and the few darkest would count for all others.
+    ``mean(d)^2 / (2 mean(x)^2 + C1) + var(d) / (2 var(x) + C2)``: a quadratic form, of which this
+    is the matrix, its two weights averaged over pictures.
 
     Parameters
     ----------
@@ -81,7 +79,7 @@ def dissimilarity_metric(
     changes, pictures = changes.contiguous(), pictures.contiguous()
     squared = (down @ pictures @ across.T) ** 2
     variances = (down @ pictures**2 @ across.T - squared).clamp_min(0)
-    of_means = (1 / (squared + squared.mean(0) + _C1)).mean(0)
+    of_means = (1 / (2 * squared + _C1)).mean(0)
     of_variances = (1 / (2 * variances + _C2)).mean(0)
     # A window's variance is its mean square less its squared mean; its mean square sums over
     # pixels, each of which counts by the weights of the windows around it.

@@ -45,12 +45,9 @@ from edials.audit.undoing import ReverseAttacker
 from edials.audit.utility import macro_f1
 from edials.certification import is_blank, is_original
 from edials.exceptions import IdentityLeakWarning
-from edials.surrogate_decoder import SurrogateDecoder
 
 METHODS = ("clear", "reconstruction", "full", "calibrated", "evade")
 METHODS += ("surrogate 0.98", "surrogate 0.95", "surrogate 0.9", "surrogate 0.75", "surrogate 0.5")
-# The decoder of surrogates learns for 5,000 steps on LFW; by default a fit stops at about 2,000.
-_DECODER_EPOCHS = 32
 AUDITED = ("clear", "reconstruction", "full", "calibrated", "evade")
 
 
@@ -67,7 +64,6 @@ def _fitted(data: BenchmarkData, cache: Cache, seed: int) -> EDIALSAnonymizer:
         FrozenEstimator(cache.get("autoencoder", missing)),
         identity_classifier=FrozenEstimator(cache.get("recogniser", missing)),
         attribute_classifier=FrozenEstimator(cache.get("attribute_classifier", missing)),
-        surrogate_decoder=SurrogateDecoder(max_epochs=_DECODER_EPOCHS),
         random_state=seed,
     ).fit(rows.images, identity=rows.identity, attributes=rows.attributes)
 
