@@ -7,6 +7,8 @@ whoever sees it learns no more about the person than these attributes and featur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,6 +30,12 @@ _TURN_EMPHASIS = 6.0
 # Share of the spherical part that keeps a covariance invertible.
 _TINY = 1e-6
 
+# Draws by distribution, as long as that is in use, so that not every call works them out anew; and
+# of how many kinds.
+_DRAWS: WeakKeyDictionary[SurrogatePrior, dict[tuple[Any, ...], ConditionalDraw]]
+_DRAWS = WeakKeyDictionary()
+_REMEMBERED = 4
+
 
 def row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How much each photo counts in the surrogates' distribution: every named person once."""
@@ -39,7 +47,7 @@ def row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArr
     return weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SurrogatePrior:
     """A Gaussian of all features, given the kept attributes.
 
@@ -109,6 +117,19 @@ class SurrogatePrior:
         The conditional of a joint Gaussian: Bishop (2006), "Pattern recognition and machine
         learning", eqs. 2.81 and 2.82.
         """
+        known = _DRAWS.setdefault(self, {})
+        key = (mask.tobytes(), consistency, temperature, turn_emphasis)
+        draw = known.get(key)
+        if draw is None:
+            draw = self._given(mask, consistency, temperature, turn_emphasis)
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[key] = draw
+        return draw
+
+    def _given(
+        self, mask: NDArray[np.bool_], consistency: float, temperature: float, turn_emphasis: float
+    ) -> ConditionalDraw:
         marked, kept = torch.tensor(mask), torch.tensor(~mask)
         mean, effects, turn, covariance = (
             torch.tensor(part)

@@ -382,6 +382,8 @@ def test_prior_has_the_moments_of_the_data():
     draws = draw(np.zeros_like(noise), np.ones((4000, 1), int), noise)
     np.testing.assert_allclose(draws.mean(0), [0, 0, 4], atol=0.3)
     np.testing.assert_allclose(draws.std(0), [1, 2, 3], rtol=0.1)
+    assert prior.given(np.ones(3, dtype=bool), **plain) is draw  # worked out once
+    assert prior.given(np.array([True, True, False]), **plain) is not draw
     assert choose(np.array([7, 9, 8, *range(7)]), 0.3).nonzero()[0].tolist() == [7, 8, 9]
 
 
