@@ -21,8 +21,8 @@ from ._validation import to_tensor
 from .exceptions import InvalidLabelsError
 from .losses import dissimilarity_metric
 
-# Photos of one person whose mean counts half: of fewer, most of it is chance.
-_HALF_KNOWN = 10
+#: Photos of one person whose mean counts half: of fewer, most of it is chance.
+HALF_KNOWN = 10
 # So much of the spread between photos of one person is taken for spread between people, however
 # little people seem to differ: estimates err, and what errs most would be given back first.
 _CAUTION = 0.3
@@ -164,7 +164,7 @@ def _between(
     means: NDArray, counts: NDArray, within: NDArray, attributes: NDArray | None
 ) -> NDArray[np.float64]:
     """Covariance between people, attributes and the scatter of their own photos taken off."""
-    weights = counts / (counts + _HALF_KNOWN)
+    weights = counts / (counts + HALF_KNOWN)
     weights = weights / weights.sum()
     centred = means - weights @ means
     if attributes is not None and attributes.shape[1]:

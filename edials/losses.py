@@ -74,6 +74,10 @@ def dissimilarity_metric(
     -------
     Tensor of shape (n, n), dtype float64
         ``c' metric c`` for the change ``sum_i c[i] * changes[i]``.
+
+    References
+    ----------
+    Wang, Bovik, Sheikh and Simoncelli (2004), eq. 13, as above, expanded around equal pictures.
     """
     down, across = _windows(pictures, sigma)
     changes, pictures = changes.contiguous(), pictures.contiguous()

@@ -15,9 +15,8 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
 from ._validation import matmul
+from .identity_basis import HALF_KNOWN
 
-# Photos of one person whose mean counts half, as for the identity basis.
-_HALF_KNOWN = 10
 # Penalties of the regression, on embeddings whose features are about one in size. With fewer people
 # than features a small one would learn everybody's mean by heart.
 _PENALTIES = [1e2, 1e3, 1e4, 1e5]
@@ -104,7 +103,7 @@ def fit_person_part(
     sums = np.zeros((len(counts), latents.shape[1]))
     np.add.at(sums, own, latents[rows].astype(np.float64))
     others = (sums[own] - latents[rows]) / (photos - 1)[:, None]
-    weights = (photos - 1) / (photos - 1 + _HALF_KNOWN) / np.sqrt(photos)
+    weights = (photos - 1) / (photos - 1 + HALF_KNOWN) / np.sqrt(photos)
     scale = np.sqrt(embeddings.shape[1])
     centre = np.average(embeddings[rows].astype(np.float64), axis=0, weights=weights)
     predictors, weights = scale * (embeddings[rows] - centre), weights / weights.mean()

@@ -106,7 +106,8 @@ class SurrogatePrior:
             its far draws look like several faces at once; nearer ones are more like faces, and more
             alike.
         turn_emphasis : float, default=6.0
-            Factor on the effect of the turn of the head.
+            Factor on the effect of the turn of the head, 0 or more: 1 is what a regression on the
+            turn as it is read gives, more shows the turn better.
 
         Returns
         -------
