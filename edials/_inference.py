@@ -86,9 +86,15 @@ def as_it_evaluates(network: Any) -> Any:
     # Not subclasses of them, which may use a layer otherwise.
     if type(network) not in (Recogniser, AttributeNetwork, Encoder, Decoder):
         return network
-    weights = [*network.parameters(), *network.buffers()]
-    training = any(part.training for part in network.modules())
-    if training or any(weight.is_inference() for weight in weights):
+    parts = list(network.modules())
+    # Not network.parameters(), which walks through the network once more, and names them.
+    weights = [
+        weight
+        for part in parts
+        for weight in (*part._parameters.values(), *part._buffers.values())
+        if weight is not None
+    ]
+    if any(part.training for part in parts) or any(weight.is_inference() for weight in weights):
         return network
     low = _is_low(weights[0].device)
     state = [(weight.data_ptr(), weight.device, weight._version) for weight in weights]

@@ -125,10 +125,14 @@ def keyed_normal(
     ndarray of shape (n_samples, *shape), dtype float32
     """
     draws = np.empty((len(images), *shape), dtype=np.float32)
+    # One generator that is set to every image's start: a new one takes as long as its numbers.
+    bits = np.random.Philox(key=0)
+    start: Any = bits.state
+    generator = np.random.Generator(bits)
     for row, image in enumerate(images):
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, key=secret, digest_size=16)
-        generator = np.random.Generator(
-            np.random.Philox(key=int.from_bytes(digest.digest(), "big"))
-        )
+        # As Philox(key=...) takes a number: its lower half first.
+        start["state"]["key"] = np.frombuffer(digest.digest(), dtype=">u8")[::-1].astype(np.uint64)
+        bits.state = start
         generator.standard_normal(dtype=np.float32, out=draws[row])
     return draws

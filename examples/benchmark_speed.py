@@ -35,7 +35,7 @@ from published_procedure import anonymize_one
 from scipy.stats import spearmanr
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
-from edials._inference import map_images, rows_at_once, run_in_batches
+from edials._inference import as_it_evaluates, map_images, rows_at_once, run_in_batches
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.fitting import engine_of
@@ -130,10 +130,17 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
         parts.append((reader.logits_tensor, reader))
     if model.strength != 1.0:  # the features given back, and the look at the door
         parts += [(encoder.module_.encoder, encoder), (recogniser.embed_tensor, recogniser)]
+    starts = range(0, len(images), 1024)
+    strengthened = model.anonymize(images).verdicts == "strengthened"
+    made_again = [int(strengthened[start : start + 1024].sum()) for start in starts]
     latents = torch.randn(min(len(images), 1024), encoder.latent_dim_)
+    at_once = rows_at_once(decoder.batch_size, images.shape[1:])
+
+    def decode(rows: torch.Tensor) -> torch.Tensor:
+        return as_it_evaluates(decoder.module_)(rows)
 
     def run() -> None:
-        for start in range(0, len(images), 1024):
+        for start, again in zip(starts, made_again, strict=True):
             for network, of in parts:
                 map_images(
                     network,
@@ -142,9 +149,8 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
                     batch_size=of.batch_size,
                     precision=of.precision,
                 )
-            rows = latents[: len(images) - start]
-            at_once = rows_at_once(decoder.batch_size, images.shape[1:])
-            run_in_batches(decoder.module_, rows, at_once, decoder.precision)
+            for count in (len(images) - start, again):
+                run_in_batches(decode, latents[:count], at_once, decoder.precision)
 
     return run
 

@@ -1,6 +1,7 @@
 """The networks, their trainers, and the order of the rooms."""
 
 import ast
+import hashlib
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from edials._inference import (
     has_bfloat16,
     run_in_batches,
 )
+from edials._random import keyed_normal
 from edials._training import TrainingLength
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
@@ -385,6 +387,15 @@ def test_prior_has_the_moments_of_the_data():
     assert prior.given(np.ones(3, dtype=bool), **plain) is draw  # worked out once
     assert prior.given(np.array([True, True, False]), **plain) is not draw
     assert choose(np.array([7, 9, 8, *range(7)]), 0.3).nonzero()[0].tolist() == [7, 8, 9]
+
+
+def test_an_image_has_the_numbers_of_a_generator_of_its_own():
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    drawn = keyed_normal(b"key", images, (2, 3))
+    for row in (0, 3):
+        digest = hashlib.blake2b(images[row].tobytes(), key=b"key", digest_size=16).digest()
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
+        np.testing.assert_array_equal(drawn[row], generator.standard_normal((2, 3), np.float32))
 
 
 def test_draws_follow_what_is_given_back_and_nothing_else():
