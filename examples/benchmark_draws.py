@@ -1,6 +1,6 @@
 """Other keys and other people: the linear audit of ``benchmark_faces.py``, for several draws.
 
-    python examples/benchmark_draws.py --data DATA --cache DIR --json OUT [--draws 5]
+    python examples/benchmark_draws.py --data DATA --cache DIR --json OUT [--draws 0 1 2 3 4]
 
 Needs the networks of ``benchmark_faces.py`` in the cache. Every draw is a release by another key
 of one fitted anonymizer. The population ``enrolled`` is that of the fit, reported on ``probe``;
@@ -26,6 +26,7 @@ from edials.audit.attackers import StaticAttacker
 from edials.audit.retention import picture_retention
 from edials.audit.roster import make_attackers
 
+POPULATIONS = ("enrolled", "unseen")
 #: Of every twenty photos of a person.
 SHARES = ["enrol"] * 12 + ["validation"] * 3 + ["probe"] * 5
 
@@ -97,7 +98,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="keys")
+    parser.add_argument("--populations", nargs="+", choices=POPULATIONS, default=POPULATIONS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data, cache = load_benchmark("lfw", options.data, size=64, quick=False), Cache(options.cache)
@@ -107,13 +109,14 @@ def main() -> None:
     static[1].name, static[1].kind = "second recogniser of clear photos", "unseen"
     # The recognisers know the enrolled alone.
     populations = {
-        "enrolled": (*enrolled(data), static),
-        "unseen": (*unseen(data, judge), []),
+        "enrolled": lambda: (*enrolled(data), static),
+        "unseen": lambda: (*unseen(data, judge), []),
     }
+    asked = {name: populations[name]() for name in options.populations}
     rows: list[dict[str, Any]] = []
-    for draw in range(options.draws):
+    for draw in options.draws:
         model = anonymizer.rekeyed(draw) if draw else anonymizer
-        for name, (faces, split, attackers) in populations.items():
+        for name, (faces, split, attackers) in asked.items():
             for method in ("full", "calibrated"):
                 row = row_of(name, faces, split, model, method, attackers, options.seed)
                 rows.append({"draw": draw, **row})
