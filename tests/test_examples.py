@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from edials.datasets import make_faces
@@ -35,3 +37,17 @@ def test_benchmark_on_a_miniature_of_mtf(tmp_path):
         assert set(row["macro_f1"]) == {"age", "gender", "race"}
         assert np.isfinite([row["ssim"], row["psnr"], row["images_per_second"]]).all()
     assert rows["full"]["originals_among_outputs"] == 0
+
+
+def test_unseen_people_are_judged_and_shared_out(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import benchmark_draws
+
+    faces = make_faces(5, 20, size=32, random_state=0)
+    # Whatever a person's label is, one photo in four is judged otherwise.
+    told = pd.DataFrame({name: np.tile(["a", "a", "b", "a"], 25) for name in ("age", "gender")})
+    judge = SimpleNamespace(predict_table=lambda images: told.assign(race="c"))
+    found, split = benchmark_draws.unseen(SimpleNamespace(unseen=faces), judge)
+    assert (found.attributes == ["a", "a", "c"]).all().all()
+    shares = pd.crosstab(faces.identity, split)
+    assert (shares[["enrol", "validation", "probe"]] == [12, 3, 5]).all().all()
