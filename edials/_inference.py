@@ -81,7 +81,9 @@ def as_it_evaluates(network: Any) -> Any:
 
     Under autocast its weights are bfloat16 already, which else every batch would make them anew.
     What is no network of ours, or is in training, comes back as it is. The twin is made once, and
-    again when a weight has changed. Gradients reach what it is given, and no weights.
+    again when a weight has changed, as far as torch counts changes: it does not count those of a
+    fused optimiser, nor of ``weight.data``, so whoever makes them calls :func:`forget_twins`.
+    Gradients reach what it is given, and no weights.
     """
     # Not subclasses of them, which may use a layer otherwise.
     if type(network) not in (Recogniser, AttributeNetwork, Encoder, Decoder):
@@ -107,6 +109,12 @@ def as_it_evaluates(network: Any) -> Any:
                 _cast(twin)
         twins[low] = state, twin
     return twin
+
+
+def forget_twins(network: nn.Module) -> None:
+    """Have the twins of a network, and of the networks in it, made anew."""
+    for part in network.modules():
+        _TWINS.pop(part, None)
 
 
 def folded(network: nn.Module) -> nn.Module:

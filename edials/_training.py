@@ -20,7 +20,7 @@ from skorch.helper import predefined_split
 from torch import nn
 from tqdm import tqdm
 
-from ._inference import autocast
+from ._inference import autocast, forget_twins
 from ._random import forked_torch
 from ._validation import to_tensor
 
@@ -316,6 +316,7 @@ def train(
         if isinstance(callback, EarlyStopping):
             callback.best_model_weights_ = None
     net.module_.eval()
+    forget_twins(net.module_)
     return net
 
 

@@ -153,7 +153,7 @@ def measure(
     # Readings that are noise cost bits, which a sane attacker would not pay.
     found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
     pairs = [(gallery, judged), *([] if swapped is None else [swapped])]
-    limits = np.array([limit_of(pairs, cells, count) for count in counts])
+    limits = np.array([limit_of(pairs, cells, count, turn) for count in counts])
     told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
     return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1], "people": told}
 

@@ -40,7 +40,10 @@ class Evidence(NamedTuple):
 
 
 def limit_of(
-    pairs: list[tuple[Evidence, Evidence]], cells: NDArray[np.int64], count: int
+    pairs: list[tuple[Evidence, Evidence]],
+    cells: NDArray[np.int64],
+    count: int,
+    turn: NDArray[np.int64] | None = None,
 ) -> tuple[float, float]:
     """What attackers could find who had any number of photos to learn from, for small leakages.
 
@@ -51,6 +54,11 @@ def limit_of(
     which differs from person to person. An attacker who learns from a few photos of everybody finds
     less than is there.
 
+    Where the first set is photos that networks have seen, what they take off of a person may be
+    all there, and only a part in the second: then the two sets do not vary together. So the
+    covariance of two halves of the second set is looked at, too, and the greater is told, with the
+    error of the one of more photos.
+
     Parameters
     ----------
     pairs : list of tuple (Evidence, Evidence)
@@ -59,6 +67,8 @@ def limit_of(
     cells : ndarray of shape (n_people,)
     count : int
         Features given back.
+    turn : ndarray of shape (n_second,), optional
+        Which half, 0 or 1, each photo of the second sets is in; None looks at no halves.
 
     Returns
     -------
@@ -72,14 +82,19 @@ def limit_of(
     """
     if not count:
         return 0.0, 0.0
-    told = [_limits_of_people(*pair, cells, count) for pair in pairs]
-    return mean_and_error(np.mean(told, axis=0))
+    told = [_limits_of_people(*pair, cells, count, turn) for pair in pairs]
+    across, within = (mean_and_error(values) for values in np.mean(told, axis=0))
+    return max(across[0], within[0]), across[1]
 
 
 def _limits_of_people(
-    first: Evidence, second: Evidence, cells: NDArray[np.int64], count: int
+    first: Evidence,
+    second: Evidence,
+    cells: NDArray[np.int64],
+    count: int,
+    turn: NDArray[np.int64] | None,
 ) -> NDArray[np.float64]:
-    """Every person's share of the limit, in bits, cell by cell."""
+    """Every person's share of the limit, in bits, cell by cell: across sets, and of halves."""
     features = [part.last(count).astype(np.float64) for part in (first, second)]
     means = [
         table_of_people(rows, part.people, len(cells))
@@ -95,16 +110,26 @@ def _limits_of_people(
     spread = deviations.std(axis=0)
     spread = np.where(spread > 0, spread, 1)
     freedom = len(deviations) / (len(deviations) - 2 * len(cells))
-    within = ledoit_wolf(deviations / spread, assume_centered=True)[0] * freedom
-    inverse = np.linalg.inv(within)
-    told: list[float] = []
+    inverse = np.linalg.inv(ledoit_wolf(deviations / spread, assume_centered=True)[0] * freedom)
+    halves = means
+    if turn is not None:
+        halves = [
+            table_of_people(features[1][turn == half], second.people[turn == half], len(cells))
+            for half in (0, 1)
+        ]
+    told: list[NDArray[np.float64]] = []
     for cell in np.unique(cells):
         members = np.flatnonzero(cells == cell)
         if len(members) > 1:
-            here, there = ((mean[members] - mean[members].mean(axis=0)) / spread for mean in means)
+            both = []
+            for tables in (means, halves):
+                here, there = (
+                    (table[members] - table[members].mean(axis=0)) / spread for table in tables
+                )
+                both.append(((here @ inverse) * there).sum(axis=1))
             # The cell's mean is one of its own.
-            told.extend(((here @ inverse) * there).sum(axis=1) * len(members) / (len(members) - 1))
-    return np.array(told) / (2 * np.log(2))
+            told.append(np.array(both) * len(members) / (len(members) - 1))
+    return np.concatenate(told, axis=1) / (2 * np.log(2)) if told else np.empty((2, 0))
 
 
 def mean_and_error(values: NDArray) -> tuple[float, float]:

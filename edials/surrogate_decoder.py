@@ -26,7 +26,7 @@ from .identity_basis import IdentityBasis
 from .losses import perceptual_loss
 from .networks import Decoder, preset
 from .perturbation import choose
-from .surrogates import SurrogatePrior
+from .surrogates import FEWEST_PEOPLE, SurrogatePrior
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
 _TYPICAL = TrainingLength(2000, 2, 14)
@@ -39,8 +39,6 @@ _TURN_EMPHASIS = 4.5
 #: Where a larger share is given back, draws are so near to photos that the autoencoder's own
 #: decoder shows them better (on LFW similarity is 0.54 by both at 64 of 512).
 MOST_GIVEN_BACK = 1 / 8
-# Of fewer people with one reading, the decoder would learn the faces of these.
-_FEWEST_PEOPLE = 5
 
 
 class SurrogateDecoder(TrainedMixin, BaseEstimator):
@@ -197,12 +195,22 @@ def _row_weights(people: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray
     """How often a photo is drawn: every person alike, none of a reading that few people share."""
     own = np.where(people >= 0, people, people.max() + 1 + np.arange(len(people)))
     cells = np.unique(codes, axis=0, return_inverse=True)[1].ravel() if codes.size else 0 * own
-    pairs = np.unique(np.column_stack([cells, own]), axis=0)
-    usable = np.bincount(pairs[:, 0])[cells] >= _FEWEST_PEOPLE
+    usable = _effective_people(cells, own)[cells] > FEWEST_PEOPLE - 1e-6
     if (people >= 0).any():
         usable &= people >= 0
     photos = np.bincount(own[usable], minlength=own.max() + 1)
     return np.where(usable, 1 / np.maximum(photos[own], 1), 0.0)
+
+
+def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many people each cell is of, by what share of their photos is read so (Kish 1965).
+
+    Four people with one misread photo each do not hide a fifth whose photos are all read so.
+    """
+    pairs, photos = np.unique(np.column_stack([cells, own]), axis=0, return_counts=True)
+    shares = photos / np.bincount(own)[pairs[:, 1]]
+    squares = np.bincount(pairs[:, 0], shares**2)
+    return np.bincount(pairs[:, 0], shares) ** 2 / np.where(squares > 0, squares, 1)
 
 
 def _within(n_features: int) -> list[int]:

@@ -27,6 +27,8 @@ _CROWD = 100
 # would hardly be seen. On validation images of LFW 4.5, 6 and 7.5 show it with a correlation of
 # 0.70, 0.77 and 0.84, at a similarity of 0.453, 0.452 and 0.451.
 _TURN_EMPHASIS = 6.0
+#: Of fewer people with one reading or label, what is learned of it would be the looks of these.
+FEWEST_PEOPLE = 5
 # Share of the spherical part that keeps a covariance invertible.
 _TINY = 1e-6
 
@@ -272,16 +274,41 @@ def fit_prior(
     regression = Ridge(alpha=1.0).fit(predictors, rows, sample_weight=weights)
     residuals = rows - regression.predict(predictors)
     scaled = residuals * np.sqrt(weights / weights.sum())[:, None]
+    effects = _of_many_people(regression.coef_.T[:-2], indicators, centre, sizes, people[known])
     return SurrogatePrior(
         sizes=sizes,
         centre=centre,
         mean=np.asarray(regression.intercept_),
-        effects=regression.coef_.T[:-2],
+        effects=effects,
         turn_scale=np.array([mean, spread]),
         turn_effect=regression.coef_.T[-2],
         # Shrunk: unshrunk, what is given back of a fitted photo would foretell what is replaced.
         covariance=ledoit_wolf(scaled * np.sqrt(len(scaled)), assume_centered=True)[0],
     )
+
+
+def _of_many_people(
+    effects: NDArray[np.float64],
+    indicators: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    sizes: list[int],
+    people: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """The effects, but for classes of few people: there a draw would show what these look like.
+
+    Such a class is drawn as the mean of the others.
+    """
+    own = np.where(people >= 0, people, people.max(initial=0) + 1 + np.arange(len(people)))
+    effects = effects.copy()
+    ends = np.cumsum(sizes)
+    for first, end in zip(ends - sizes, ends, strict=True):
+        block = np.arange(first, end)
+        counts = [len(np.unique(own[indicators[:, column] > 0])) for column in block]
+        few = np.array(counts) < FEWEST_PEOPLE
+        shares = centre[block] * ~few
+        total = shares.sum()
+        effects[block[few]] = shares @ effects[block] / total if total else 0.0
+    return effects
 
 
 def _contrasts(effects: torch.Tensor, sizes: list[int]) -> list[torch.Tensor]:

@@ -4,8 +4,9 @@
 
 Faces are made up and networks hardly trained, which changes no time. Every ratio is of medians over
 runs made in turn, A B A B, in one process; peak memory is that of a fresh process that loads the
-model, maps the images from disk and runs the row once. "bare passes" are the passes of networks
-that the row's images need, at the same batch size and precision, and nothing else.
+model, maps the images from disk and streams them through it once, so without the released pictures,
+which ``transform`` holds. "bare passes" are the passes of networks that the row's images need, as
+the model runs them, and nothing else.
 """
 
 from __future__ import annotations
@@ -125,15 +126,20 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
     """Only the passes of networks that transform needs for these images."""
     encoder, recogniser = model.autoencoder_, model.identity_classifier_
     reader, decoder = model.attribute_classifier_, model.surrogate_decoder_
+
+    def encode(pictures: torch.Tensor) -> torch.Tensor:
+        return as_it_evaluates(encoder.module_.encoder)(pictures)
+
     parts = [(recogniser.embed_tensor, recogniser)]
     if reader is not None:
         parts.append((reader.logits_tensor, reader))
     if model.strength != 1.0:  # the features given back, and the look at the door
-        parts += [(encoder.module_.encoder, encoder), (recogniser.embed_tensor, recogniser)]
-    starts = range(0, len(images), 1024)
+        parts += [(encode, encoder), (recogniser.embed_tensor, recogniser)]
+    chunk = model._rows()
+    starts = range(0, len(images), chunk)
     strengthened = model.anonymize(images).verdicts == "strengthened"
-    made_again = [int(strengthened[start : start + 1024].sum()) for start in starts]
-    latents = torch.randn(min(len(images), 1024), encoder.latent_dim_)
+    made_again = [int(strengthened[start : start + chunk].sum()) for start in starts]
+    latents = torch.randn(chunk, encoder.latent_dim_)
     at_once = rows_at_once(decoder.batch_size, images.shape[1:])
 
     def decode(rows: torch.Tensor) -> torch.Tensor:
@@ -144,7 +150,7 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
             for network, of in parts:
                 map_images(
                     network,
-                    images[start : start + 1024],
+                    images[start : start + chunk],
                     device=torch.device("cpu"),
                     batch_size=of.batch_size,
                     precision=of.precision,

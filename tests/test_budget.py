@@ -145,21 +145,23 @@ def test_a_second_basis_makes_the_limit_surer():
     np.testing.assert_array_equal(twice["leakage_bits"], once["leakage_bits"])
 
 
-def test_what_one_set_has_in_common_is_no_limit_for_who_has_other_photos():
+def test_what_the_attackers_photos_have_in_common_is_no_limit_but_what_others_share_is():
     gallery, judged, read, cells = _evidence(n_people=900, photos=(6, 6), tells=(0.0, 0.0))
     generator = np.random.default_rng(0)
-    occasions = generator.standard_normal((2, 900, gallery.features.shape[1])).astype(np.float32)
+    own = generator.standard_normal((900, gallery.features.shape[1])).astype(np.float32)
 
-    def limits(of_judged: int) -> np.ndarray:
-        """Each set was taken on one occasion: the same, or another."""
+    def limits(of_gallery: float, of_judged: float) -> np.ndarray:
+        """What is each person's own, in this measure in the photos of the two sets."""
         sets = [
-            part._replace(features=part.features + occasions[which][part.people])
-            for part, which in ((gallery, 0), (judged, of_judged))
+            part._replace(features=part.features + share * own[part.people])
+            for part, share in ((gallery, of_gallery), (judged, of_judged))
         ]
         return measure(*sets, read, cells, seed=0)["limit_bits"]
 
-    assert (limits(1) < 0.15).all()
-    assert limits(0)[-1] > 1
+    assert (limits(1, 0) < 0.15).all()
+    assert limits(1, 1)[-1] > 1
+    # As if a recogniser foretold all of it, but only of the photos that it has learned.
+    assert limits(0, 1)[-1] > 1
 
 
 def test_people_alone_in_their_cell_do_not_dilute():

@@ -445,14 +445,40 @@ def test_a_turned_head_is_given_back_with_any_feature_only():
         np.testing.assert_allclose(drawn[0, 1:], drawn[1, 1:], atol=0.5)
 
 
+def test_draws_of_a_class_of_few_people_do_not_look_like_these():
+    generator = np.random.default_rng(0)
+    people = np.repeat(np.arange(40), 10)
+    looks = 2 * generator.standard_normal((40, 12))
+    rows = looks[people] + generator.standard_normal((400, 12))
+    alone = (people == 7).astype(np.int64)[:, None]
+
+    def drawn(codes, people):
+        draw = fit_prior(rows, codes, [2], people).given(np.ones(12, bool))
+        return draw(np.zeros((1, 12)), np.array([[1]]), np.zeros((1, 12)))[0]
+
+    def likeness(made):
+        return np.corrcoef(made, looks[7])[0, 1]
+
+    # As one of many, for the crowd counts each photo as a person of its own.
+    assert likeness(drawn(alone, np.full(400, -1))) > 0.9
+    everybody = drawn(np.zeros((400, 1), np.int64), people)
+    np.testing.assert_allclose(drawn(alone, people), everybody, atol=0.3)
+
+
 def test_surrogate_decoder_does_not_learn_faces_of_readings_that_few_share():
     people = np.array([0, 0, 1, 2, 3, 4, 5, -1])
     codes = np.array([[0], [0], [0], [0], [0], [0], [1], [0]])
     weights = row_weights_of_decoder(people, codes)
     np.testing.assert_allclose(weights, [0.5, 0.5, 1, 1, 1, 1, 0, 0])
     assert not row_weights_of_decoder(people[:4], codes[:4]).any()
+    # One misread photo of each of four others does not hide whose reading it is.
+    people, codes = np.repeat(np.arange(5), 20), np.zeros((100, 1), int)
+    codes[people == 0], codes[20::20] = 1, 1
+    weights = row_weights_of_decoder(people, codes)
+    assert not weights[codes[:, 0] == 1].any()
     # Where nobody is named, all of a reading's photos count.
-    np.testing.assert_allclose(row_weights_of_decoder(np.full(6, -1), codes[:6]), np.ones(6))
+    people, codes = np.full(6, -1), np.zeros((6, 1), int)
+    np.testing.assert_allclose(row_weights_of_decoder(people, codes), np.ones(6))
 
 
 def _walked(coordinates, attributions, centre, scale, recognised, max_steps=40):
