@@ -5,7 +5,8 @@
 Needs the networks of ``benchmark_faces.py`` in the cache. A classifier learns gender and race from
 releases of enrolled photos of two thirds of the people and reads clear photos of the others; three
 folds, no person in both. Rows give macro-F1 over all photos asked about, in percent, beside that of
-a classifier taught by clear photos of the same people, and by plain reconstructions.
+a classifier taught by clear photos of the same people, and by plain reconstructions. The anonymizer
+was fitted on all of the people, as whoever releases their photos would fit it.
 """
 
 from __future__ import annotations
