@@ -134,8 +134,11 @@ def results_of(
     """What became of every part, counted from the first image of all."""
     first = 0
     for outcome, image_format in outcomes:
-        yield AnonymizationResult.of(outcome, image_format, first)
+        result = AnonymizationResult.of(outcome, image_format, first)
         first += len(outcome.verdicts)
+        del outcome
+        yield result
+        del result  # what was handed over is not held while the next part is made
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:

@@ -126,8 +126,10 @@ def main() -> None:
             for r in found
             if r["given_back"] in (16, 64)
         ]
+        plane = tradeoff_plane(points, x_label=PICTURE_AXIS, y_label=PRIVACY_AXIS, ceiling=1.0)
+        # As a file of its own, not as a part of a page.
         options.picture.write_text(
-            tradeoff_plane(points, x_label=PICTURE_AXIS, y_label=PRIVACY_AXIS, ceiling=1.0)
+            plane.replace("<svg ", "<svg xmlns='http://www.w3.org/2000/svg' ", 1) + "\n"
         )
 
 
