@@ -50,6 +50,16 @@ def orders(latents: np.ndarray, people: np.ndarray, kept: np.ndarray, metric: np
     yield "smallest latents", np.eye(len(total))[:, np.argsort(latents.std(axis=0))]
 
 
+def halves_of(people: np.ndarray) -> np.ndarray:
+    """A half, 0 or 1, for every photo of every person."""
+    generator = np.random.default_rng(0)
+    half = np.zeros(len(people), dtype=int)
+    for person in np.unique(people):
+        own = generator.permutation(np.flatnonzero(people == person))
+        half[own] = np.arange(len(own)) % 2
+    return half
+
+
 def seen(
     decode: Any, latents: np.ndarray, mean: np.ndarray, total: np.ndarray, kept: np.ndarray
 ) -> np.ndarray:
@@ -85,11 +95,7 @@ def main() -> None:
     of_asked = np.searchsorted(
         np.unique(data.enrol.identity.astype(str)), data.validation.identity.astype(str)
     )
-    generator = np.random.default_rng(0)
-    turn = np.zeros(len(people), dtype=int)
-    for person in np.unique(people):
-        own = generator.permutation(np.flatnonzero(people == person))
-        turn[own] = np.arange(len(own)) % 2
+    turn = halves_of(people)
     halves = {"same photos": enrolled[turn == 0], "other photos": enrolled[turn == 1]}
     fitted = np.delete(np.arange(len(rows)), halves["other photos"])
     metric = picture_metric(autoencoder.decode, latents[fitted])
