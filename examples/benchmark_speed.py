@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import ctypes
+import inspect
 import json
 import mmap
 import os
@@ -237,7 +238,7 @@ def shap_rows(size: int, repeats: int) -> list[dict[str, Any]]:
 
     All images have one reading, whose draws are the background of both, and shap takes the fewest
     of some numbers of samples that rank features as well as ours, or the most. As it comes it takes
-    200, and explains every person.
+    its default, and explains every person.
     """
     model, images = fitted(size), faces_of(size, 500)
     engine = engine_of(model)
@@ -284,7 +285,8 @@ def shap_rows(size: int, repeats: int) -> list[dict[str, Any]]:
         "as it comes": "shap.GradientExplainer, as it comes",
         "deep": "shap.DeepExplainer",
     }
-    taken_samples = {"gradient": samples, "as it comes": 200}
+    default = inspect.signature(shap.GradientExplainer.shap_values).parameters["nsamples"].default
+    taken_samples = {"gradient": samples, "as it comes": default}
     return [
         {
             "name": labels[name],

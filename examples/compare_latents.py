@@ -1,4 +1,4 @@
-"""Which latents to give back: the photo's own, or less of the person, as learned in four ways.
+"""Which latents to give back: the photo's own, or less of the person, as learned in three ways.
 
     python examples/compare_latents.py --data DATA --cache DIR [--json OUT]
 

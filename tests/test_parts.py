@@ -18,6 +18,7 @@ from edials._adversarial import AdversarialNet, Terms, features_of
 from edials._inference import (
     as_it_evaluates,
     for_input_gradients,
+    forget_twins,
     has_bfloat16,
     run_in_batches,
 )
@@ -172,6 +173,19 @@ def test_weights_converted_for_inference_serve_gradients():
         asked = rows.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(network(asked).sum(), asked)
     assert gradient.shape == rows.shape
+
+
+def test_a_twin_that_was_forgotten_is_made_of_today_s_weights():
+    network = Decoder((32, 32, 3), 4, 8).eval()
+    rows = torch.rand(2, 8)
+    with torch.no_grad():
+        before = as_it_evaluates(network)(rows)
+        for weight in network.parameters():
+            weight.data.add_(0.5)  # which torch does not count
+        forget_twins(nn.Sequential(network))
+        after = as_it_evaluates(network)(rows)
+        torch.testing.assert_close(after, network(rows), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(after, before)
 
 
 def test_features_are_those_of_the_classifier():

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import time
+import weakref
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from joblib import parallel_config
 
 from edials import AnonymizationResult, certification, fitting, streaming
-from edials._validation import to_tensor
+from edials._validation import check_images, to_tensor
 from edials.exceptions import InvalidImageError, UnreadableImageError
 from edials.images import write_image
 from edials.losses import structural_similarity
+from edials.outcome import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,22 @@ def test_shards_give_the_bytes_of_the_serial_run(faces, small, perturbation):
     processes = copy.copy(model).set_params(n_jobs=2).transform(images)
     np.testing.assert_array_equal(threads, alone)
     np.testing.assert_array_equal(processes, alone)
+
+
+def test_a_stream_holds_nothing_that_it_has_handed_over():
+    images, image_format = check_images(np.zeros((2, 16, 16, 3), dtype=np.uint8))
+    handed = []
+
+    def outcomes():
+        for _ in range(2):
+            assert all(result() is None for result in handed)
+            steps, scores = np.zeros(2, dtype=np.int64), np.zeros(2)
+            verdicts = np.array([certification.CERTIFIED] * 2)
+            yield Outcome(images.copy(), steps, scores, verdicts), image_format
+
+    stream = streaming.results_of(outcomes())
+    handed.append(weakref.ref(next(stream)))
+    assert next(stream).kept_indices.tolist() == [2, 3]
 
 
 def test_dask_gives_the_bytes_of_the_serial_run(faces, small):
