@@ -32,6 +32,7 @@ from .exceptions import (
     CalibrationWarning,
     EdialsError,
     IdentityLeakWarning,
+    RareClassWarning,
     UnreadableImageError,
 )
 from .images import read_image, write_image
@@ -181,7 +182,8 @@ def _fit(options: argparse.Namespace) -> None:
         random_state=options.seed,
     )
     with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", CalibrationWarning)
+        for category in (CalibrationWarning, RareClassWarning):
+            warnings.simplefilter("always", category)
         model.fit(data.images, identity=data.identity, attributes=attributes if kept else None)
     for warning in said:
         print(f"edials: {warning.message}", file=sys.stderr)

@@ -1,11 +1,12 @@
-"""Which latents to give back: the photo's own, or less of the person, as learned in three ways.
+"""Which latents to give back: the photo's own, or less of the person, as learned in several ways.
 
-    python examples/compare_latents.py --data DATA --cache DIR [--json OUT]
+    python examples/compare_latents.py --data DATA --cache DIR [--json OUT] [--taught]
 
 LFW-89, validation images, the networks that ``benchmark_faces.py`` left in the cache. Everything is
 fitted on half of the enrolled photos and the people outside the gallery. In every space the
 directions that show most for what they tell are given back first, the rest of the photo's latents
-is drawn; attackers are linear, see what is given back bare, and learn from the other half.
+is drawn; attackers are linear, see what is given back bare, and learn from the other half. With
+``--taught``, also for autoencoders that went on learning so, see ``taught_latents.py``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from benchmark_data import ATTRIBUTES, Cache, load_benchmark, together
 from benchmark_faces import frontier_area, missing
 from compare_orders import SHOWN, TEMPERATURE, halves_of
+from taught_latents import pairs_of, perceptron, taught, told_apart
 from torch import nn
 from torch.nn import functional
 
@@ -39,18 +41,6 @@ STEPS, BATCH, RATE = 1500, 256, 1e-3
 WEIGHTS = (0.3, 3.0, 30.0, 300.0)
 
 
-def perceptron(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(n_in, 512), nn.ReLU(), nn.Linear(512, n_out))
-
-
-def pairs_of(people: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two different photos of each of some people."""
-    chosen = generator.choice(np.flatnonzero(np.bincount(people) > 1), BATCH // 2, replace=False)
-    photos = [generator.choice(np.flatnonzero(people == one), 2, replace=False) for one in chosen]
-    first, second = np.transpose(photos)
-    return first, second
-
-
 def contrastive(latents: torch.Tensor, people: np.ndarray, seed: int) -> nn.Module:
     """An identity part: near for two photos of one person, and far from all others'.
 
@@ -64,7 +54,7 @@ def contrastive(latents: torch.Tensor, people: np.ndarray, seed: int) -> nn.Modu
     for _ in range(STEPS):
         first, second = (
             functional.normalize(part(functional.dropout(latents[rows], 0.2)))
-            for rows in pairs_of(people, generator)
+            for rows in pairs_of(people, BATCH // 2, generator)
         )
         logits = first @ second.T / 0.1
         loss = functional.cross_entropy(logits, torch.arange(len(logits)))
@@ -101,16 +91,12 @@ def adversarial(
     for _ in range(STEPS):
         some = torch.from_numpy(generator.integers(len(several), size=BATCH))
         rows, own = latents[several][some], codes[some]
-        others = of_people[own][:, None] != of_people[None]
-
-        def told(rest: torch.Tensor, own: Any = own, others: Any = others) -> torch.Tensor:
-            return functional.cross_entropy(head(rest).masked_fill(others, -1e4), own)
-
         theirs.zero_grad()
-        told((rows - taken(rows)).detach()).backward()
+        told_apart(head((rows - taken(rows)).detach()), own, of_people).backward()
         theirs.step()
         lost = taken(rows)
-        loss = ((lost @ metric) * lost).sum(1).mean() - weight * told(rows - lost)
+        told = told_apart(head(rows - lost), own, of_people)
+        loss = ((lost @ metric) * lost).sum(1).mean() - weight * told
         ours.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(taken.parameters(), 1.0)
@@ -118,30 +104,83 @@ def adversarial(
     return taken.eval()
 
 
+class Space(NamedTuple):
+    """What is given back, and what shows it.
+
+    Attributes
+    ----------
+    name : str
+    autoencoder : fitted AdversarialAutoencoder
+    latents : ndarray of shape (n_photos, latent_dim)
+    given : ndarray of shape (n_photos, latent_dim)
+        What is given back of the latents.
+    metric : ndarray of shape (latent_dim, latent_dim)
+        How much each latent shows.
+    """
+
+    name: str
+    autoencoder: Any
+    latents: np.ndarray
+    given: np.ndarray
+    metric: np.ndarray
+
+
 def spaces(
+    autoencoder: Any,
     latents: np.ndarray,
     embeddings: np.ndarray,
     people: np.ndarray,
     cells: np.ndarray,
-    metric: np.ndarray,
     fitted: np.ndarray,
-) -> Iterator[tuple[str, np.ndarray]]:
-    """What is given back, by name; latents and embeddings are of all photos."""
-    yield "as they are", latents
-    known = people[fitted]
+) -> Iterator[Space]:
+    """Of the fitted autoencoder; latents and embeddings are of all photos."""
+    metric = metric_of(autoencoder, latents[fitted])
+    known, rows = people[fitted], torch.from_numpy(latents)
+
+    def space(name: str, given: np.ndarray) -> Space:
+        return Space(name, autoencoder, latents, given, metric)
+
+    yield space("as they are", latents)
     part = fit_person_part(latents[fitted], embeddings[fitted], known)
-    yield "less what the recogniser foretells", part.taken_off(latents, embeddings)
-    rows = torch.from_numpy(latents)
+    yield space("less what the recogniser foretells", part.taken_off(latents, embeddings))
     identity = contrastive(rows[fitted], known, seed=0)
     with torch.no_grad():
         own = functional.normalize(identity(rows)).numpy()
     part = fit_person_part(latents[fitted], own[fitted], known)
-    yield "less what a contrastive identity part foretells", part.taken_off(latents, own)
+    yield space("less what a contrastive identity part foretells", part.taken_off(latents, own))
     scale = torch.from_numpy(metric).float() / np.trace(metric) * len(metric)
     for weight in WEIGHTS:
         taken = adversarial(rows[fitted], known, cells[fitted], scale, weight, seed=0)
         with torch.no_grad():
-            yield f"against an adversarial in-cell head, {weight}", (rows - taken(rows)).numpy()
+            given = (rows - taken(rows)).numpy()
+        yield space(f"against an adversarial in-cell head, {weight}", given)
+
+
+def taught_spaces(
+    autoencoder: Any,
+    images: np.ndarray,
+    latents: np.ndarray,
+    embeddings: np.ndarray,
+    people: np.ndarray,
+    cells: np.ndarray,
+    indicators: np.ndarray,
+    fitted: np.ndarray,
+) -> Iterator[Space]:
+    """Of autoencoders that went on learning, with and without what the recogniser foretells."""
+    metric, known = metric_of(autoencoder, latents[fitted]), people[fitted]
+    basis = fit_identity_basis(latents[fitted], known, indicators, metric)
+    for term, model in taught(autoencoder, images[fitted], known, cells[fitted], basis):
+        latents = model.encode(images)
+        metric = metric_of(model, latents[fitted])
+        yield Space(f"taught with {term}", model, latents, latents, metric)
+        part = fit_person_part(latents[fitted], embeddings[fitted], known)
+        given = part.taken_off(latents, embeddings)
+        name = f"taught with {term}, less what the recogniser foretells"
+        yield Space(name, model, latents, given, metric)
+
+
+def metric_of(autoencoder: Any, latents: np.ndarray) -> np.ndarray:
+    return picture_metric(autoencoder.decode, latents.astype(np.float64))
 
 
 def draws(
@@ -168,6 +207,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--taught", action="store_true", help="autoencoders that go on learning")
     options = parser.parse_args()
 
     data, cache = load_benchmark("lfw", options.data, size=64, quick=False), Cache(options.cache)
@@ -188,32 +228,36 @@ def main() -> None:
     judged = np.arange(len(rows), len(images))
     shown = np.linspace(0, len(judged) - 1, SHOWN).astype(int)
     originals = to_tensor(data.validation.images[shown])
-    metric = picture_metric(autoencoder.decode, latents[fitted].astype(np.float64))
     every_cell = np.unique(table.codes, axis=0, return_inverse=True)[1].ravel()
-    mean, total = latents[fitted].mean(axis=0), np.cov(latents[fitted].T)
+    indicators = table.one_hot()[fitted]
 
     found = []
-    arguments = (latents, embeddings, people, every_cell, metric, fitted)
-    for name, given in spaces(*arguments):
-        basis = fit_identity_basis(given[fitted], people[fitted], table.one_hot()[fitted], metric)
+    known = (latents, embeddings, people, every_cell)
+    tried = spaces(autoencoder, *known, fitted)
+    if options.taught:
+        tried = taught_spaces(autoencoder, images, *known, indicators, fitted)
+    for space in tried:
+        given, latents = space.given, space.latents
+        mean, total = latents[fitted].mean(axis=0), np.cov(latents[fitted].T)
+        basis = fit_identity_basis(given[fitted], people[fitted], indicators, space.metric)
         bits, similar = [0.0], []
         for count in (0, *COUNTS):
             kept = basis.forward[:, basis.forward.shape[1] - count :].astype(np.float64)
             seen = (given - basis.mean) @ kept
             drawn = draws(latents, seen, mean, total, fitted, judged[shown])
-            pictures = to_tensor(autoencoder.decode(drawn))
+            pictures = to_tensor(space.autoencoder.decode(drawn))
             similar.append(float(structural_similarity(originals, pictures).mean()))
             if count:
                 gallery = Evidence(seen[learned], codes[learned])
                 asked = Evidence(seen[judged], of_asked)
                 told = measure(gallery, asked, cells[of_asked], cells, 0, counts=[count])
                 bits.append(float(told["leakage_bits"][0]))
-                row = {"space": name, "given_back": count, "leakage_bits": bits[-1]}
+                row = {"space": space.name, "given_back": count, "leakage_bits": bits[-1]}
                 row |= {"error": float(told["leakage_error"][0]), "ssim": similar[-1]}
                 found.append(row)
                 print(json.dumps(row), flush=True)
         area = frontier_area(np.array(bits), np.array(similar))
-        found.append({"space": name, "area": area})
+        found.append({"space": space.name, "area": area})
         print(json.dumps(found[-1]), flush=True)
         if options.json is not None:
             options.json.write_text(json.dumps({"rows": found}, indent=1))
