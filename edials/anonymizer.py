@@ -27,7 +27,7 @@ from .fitting import (
     turns_of,
 )
 from .frontier import fit_frontier, shares_of
-from .kept import check_kept, in_order_of, varied, warn_of_rare_classes
+from .kept import check_kept, in_order_of, varied
 from .parts import Parts, common_of, fit_parts
 from .person_part import fit_person_part
 from .release import ReleaseMixin
@@ -239,7 +239,6 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         self.attribute_classifier_, self.autoencoder_, self.identity_classifier_ = parts
         if kept is not None:
             kept = in_order_of(kept, self.attribute_classifier_.classes_per_attribute_)
-            warn_of_rare_classes(people, kept)
         self.attribute_names_ = [] if kept is None else list(kept.classes)
         classes = self.identity_classifier_.classes_
         self._records = [] if kept is None else records_of_people(kept, people, classes)

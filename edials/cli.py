@@ -32,7 +32,6 @@ from .exceptions import (
     CalibrationWarning,
     EdialsError,
     IdentityLeakWarning,
-    RareClassWarning,
     UnreadableImageError,
 )
 from .images import read_image, write_image
@@ -182,8 +181,7 @@ def _fit(options: argparse.Namespace) -> None:
         random_state=options.seed,
     )
     with warnings.catch_warnings(record=True) as said:
-        for category in (CalibrationWarning, RareClassWarning):
-            warnings.simplefilter("always", category)
+        warnings.simplefilter("always", CalibrationWarning)
         model.fit(data.images, identity=data.identity, attributes=attributes if kept else None)
     for warning in said:
         print(f"edials: {warning.message}", file=sys.stderr)

@@ -40,10 +40,3 @@ class CalibrationWarning(UserWarning):
 
     There every feature is replaced; what steadily misread attributes tell was not measured.
     """
-
-
-class RareClassWarning(UserWarning):
-    """So few people have a class of a kept attribute that it is not kept, or they would be shown.
-
-    It is drawn as the attribute's other classes are.
-    """

@@ -9,14 +9,12 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ._targets import AttributeTargets, encode_attributes
 from ._validation import Labels
 from .audit.risk import share_alone
-from .exceptions import IdentityLeakWarning, InvalidLabelsError, RareClassWarning
-from .surrogates import FEWEST_PEOPLE, of_few_people
+from .exceptions import IdentityLeakWarning, InvalidLabelsError
 
 # So many people, each with a label of their own, are no coincidence.
 _NAMING = 5
@@ -63,28 +61,6 @@ def check_kept(people: Labels, kept: AttributeTargets | None) -> None:
             f"{list(kept.classes)}: whoever knows these knows them. Keep fewer, or coarser.",
             IdentityLeakWarning,
             stacklevel=4,
-        )
-
-
-def warn_of_rare_classes(people: Labels, kept: AttributeTargets | None) -> None:
-    """Say which classes are not kept, since draws of them would look like the few who have them."""
-    if kept is None:
-        return
-    codes = np.where(np.all(kept.codes >= 0, axis=1)[:, None], kept.codes, -1)
-    few = iter(of_few_people(codes, kept.sizes, people.codes))
-    rare = [
-        f"{name}={label}"
-        for name, classes in kept.classes.items()
-        for label in classes
-        if next(few)
-    ]
-    if rare:
-        warnings.warn(
-            f"Fewer than {FEWEST_PEOPLE} people have {', '.join(rare)}: a surrogate for it would "
-            f"look like them, so it is drawn as the other classes are, and lost. Name coarser "
-            f"classes to keep it.",
-            RareClassWarning,
-            stacklevel=3,
         )
 
 

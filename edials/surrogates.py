@@ -274,8 +274,7 @@ def fit_prior(
     regression = Ridge(alpha=1.0).fit(predictors, rows, sample_weight=weights)
     residuals = rows - regression.predict(predictors)
     scaled = residuals * np.sqrt(weights / weights.sum())[:, None]
-    few = of_few_people(codes[known], sizes, people[known])
-    effects = _as_the_others(regression.coef_.T[:-2], few, centre, sizes)
+    effects = _of_many_people(regression.coef_.T[:-2], indicators, centre, sizes, people[known])
     return SurrogatePrior(
         sizes=sizes,
         centre=centre,
@@ -288,45 +287,27 @@ def fit_prior(
     )
 
 
-def of_few_people(
-    codes: NDArray[np.int64], sizes: list[int], people: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Which classes fewer than five people have, shape (sum(sizes),).
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples, n_attributes)
-        -1 where missing.
-    sizes : list of int
-    people : ndarray of shape (n_samples,)
-        Person codes; every photo of -1 is of a person of its own.
-    """
-    own = np.where(people >= 0, people, people.max(initial=0) + 1 + np.arange(len(people)))
-    counts = [
-        len(np.unique(own[column == code]))
-        for column, size in zip(codes.T, sizes, strict=True)
-        for code in range(size)
-    ]
-    return np.array(counts, dtype=np.int64) < FEWEST_PEOPLE
-
-
-def _as_the_others(
+def _of_many_people(
     effects: NDArray[np.float64],
-    few: NDArray[np.bool_],
+    indicators: NDArray[np.float64],
     centre: NDArray[np.float64],
     sizes: list[int],
+    people: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """The effects, but for classes of few people: there a draw would show what these look like.
 
     Such a class is drawn as the mean of the others.
     """
+    own = np.where(people >= 0, people, people.max(initial=0) + 1 + np.arange(len(people)))
     effects = effects.copy()
     ends = np.cumsum(sizes)
     for first, end in zip(ends - sizes, ends, strict=True):
         block = np.arange(first, end)
-        shares = centre[block] * ~few[block]
+        counts = [len(np.unique(own[indicators[:, column] > 0])) for column in block]
+        few = np.array(counts) < FEWEST_PEOPLE
+        shares = centre[block] * ~few
         total = shares.sum()
-        effects[block[few[block]]] = shares @ effects[block] / total if total else 0.0
+        effects[block[few]] = shares @ effects[block] / total if total else 0.0
     return effects
 
 

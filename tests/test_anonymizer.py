@@ -3,12 +3,10 @@
 import copy
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -25,18 +23,15 @@ from skorch import NeuralNetClassifier
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials._random import forked_torch
-from edials._targets import encode_attributes
-from edials._validation import encode_labels, to_tensor
+from edials._validation import to_tensor
 from edials.certification import WITHHELD
 from edials.exceptions import (
     IdentityLeakWarning,
     InvalidImageError,
     InvalidLabelsError,
-    RareClassWarning,
     WithheldImageError,
 )
 from edials.fitting import engine_of, turns_of
-from edials.kept import warn_of_rare_classes
 from edials.losses import structural_similarity
 from edials.surrogate_decoder import SurrogateDecoder
 
@@ -348,18 +343,6 @@ def test_an_attribute_that_names_people_is_refused(faces):
     ):
         model.fit(faces.images, identity=faces.identity, attributes=table)
     assert model.attribute_names_ == ["age", "gender", "race"]
-
-
-def test_a_class_that_few_people_have_is_not_kept_in_silence(faces):
-    people = encode_labels(faces.identity, name="identity", n_samples=len(faces.identity))
-    table = pd.DataFrame({"hat": people.codes < 4, "gender": people.codes < 5})
-    kept = encode_attributes(table, len(table))
-    with pytest.warns(RareClassWarning, match="Fewer than 5 people have hat=True: "):
-        warn_of_rare_classes(people, kept)
-    enough = encode_attributes(table[["gender"]], len(table))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_rare_classes(people, enough)
 
 
 def test_releases_at_two_strengths_share_no_draws(faces, fitted):
