@@ -6,7 +6,7 @@ LFW-89, validation images, the networks that ``benchmark_faces.py`` left in the 
 fitted on half of the enrolled photos and the people outside the gallery. In every space the
 directions that show most for what they tell are given back first, the rest of the photo's latents
 is drawn; attackers are linear, see what is given back bare, and learn from the other half. With
-``--taught``, also for autoencoders that went on learning so, see ``taught_latents.py``.
+``--taught``, the spaces are those of autoencoders that went on learning, see ``taught_latents.py``.
 """
 
 from __future__ import annotations

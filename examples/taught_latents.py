@@ -87,17 +87,19 @@ def _go_on(
     several = np.flatnonzero(np.bincount(people)[people] > 1)
     known, codes = np.unique(people[several], return_inverse=True)
     first = np.unique(codes, return_index=True)[1]
-    of_people = torch.from_numpy(cells[several][first])
+    device = torch.device(model.net_.device)
+    of_people = torch.from_numpy(cells[several][first]).to(device)
     module = model.module_.train()
-    head = nn.Sequential(perceptron(KEPT, 128), nn.Linear(128, len(known)))
+    head = nn.Sequential(perceptron(KEPT, 128), nn.Linear(128, len(known))).to(device)
     parts = [*module.encoder.parameters(), *module.decoder.parameters()]
     ours = torch.optim.AdamW(parts, RATE, weight_decay=1e-4, betas=(0.9, 0.99))
     theirs = torch.optim.AdamW(head.parameters(), 1e-3, weight_decay=0.05)
     falls = torch.optim.lr_scheduler.CosineAnnealingLR(ours, STEPS)
     for _ in range(STEPS):
         rows = np.concatenate(pairs_of(codes, PAIRS, generator))
-        photos, own = to_tensor(images[several[rows]]), torch.from_numpy(codes[rows])
-        with autocast(torch.device("cpu"), model.precision):
+        photos = to_tensor(images[several[rows]], device)
+        own = torch.from_numpy(codes[rows]).to(device)
+        with autocast(device, model.precision):
             latents = module.encoder(photos).float()
         kept = basis.rotate(latents)[:, -KEPT:]
         if weight:
@@ -108,13 +110,13 @@ def _go_on(
         if swap:
             coordinates = basis.rotate(latents).roll(PAIRS, 0)
             shown.append(basis.unrotate(torch.cat([coordinates[:, :-KEPT], kept], dim=1)))
-        with autocast(torch.device("cpu"), model.precision):
+        with autocast(device, model.precision):
             pictures = module.decoder(torch.cat(shown)).float().split(len(photos))
         losses = [
             10 * functional.mse_loss(picture, photos) + 0.5 * perceptual_loss(picture, photos)
             for picture in pictures
         ]
-        loss = losses[0] + swap * losses[-1] * bool(swap)
+        loss = losses[0] + swap * losses[-1]  # the last is the first where nothing is swapped
         if weight:
             loss = loss - weight * told_apart(head(kept), own, of_people)
         ours.zero_grad()
