@@ -113,6 +113,7 @@ def measure(
     seed: int,
     counts: list[int] | None = None,
     swapped: tuple[Evidence, Evidence] | None = None,
+    seen: tuple[Evidence, Evidence] | None = None,
 ) -> dict[str, NDArray]:
     """Leakage of the last 0, 1, 2, ... features, by the attackers of this file.
 
@@ -129,7 +130,9 @@ def measure(
         Numbers of features to try; None tries :func:`steps_of` them.
     swapped : tuple (Evidence, Evidence), optional
         Two more sets of photos of everybody, by a second trial basis that did not see them, for a
-        limit that depends less on which photos those were.
+        limit that depends less on which photos those were. No network has seen the second set.
+    seen : tuple (Evidence, Evidence), optional
+        Two sets by a third one, both of photos that networks may have seen.
 
     Returns
     -------
@@ -153,7 +156,8 @@ def measure(
     # Readings that are noise cost bits, which a sane attacker would not pay.
     found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
     pairs = [(gallery, judged), *([] if swapped is None else [swapped])]
-    limits = np.array([limit_of(pairs, cells, count, turn) for count in counts])
+    of_seen = () if seen is None else (seen,)
+    limits = np.array([limit_of(pairs, cells, count, of_seen) for count in counts])
     told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
     return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1], "people": told}
 

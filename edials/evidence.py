@@ -6,6 +6,7 @@ those who have any number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ def limit_of(
     pairs: list[tuple[Evidence, Evidence]],
     cells: NDArray[np.int64],
     count: int,
-    turn: NDArray[np.int64] | None = None,
+    of_seen: Sequence[tuple[Evidence, Evidence]] = (),
 ) -> tuple[float, float]:
     """What attackers could find who had any number of photos to learn from, for small leakages.
 
@@ -54,21 +55,21 @@ def limit_of(
     which differs from person to person. An attacker who learns from a few photos of everybody finds
     less than is there.
 
-    Where the first set is photos that networks have seen, what they take off of a person may be
-    all there, and only a part in the second: then the two sets do not vary together. So the
-    covariance of two halves of the second set is looked at, too, and the greater is told, with the
-    error of the one of more photos.
+    Where networks have seen a set, what they take off of a person may be all there, and only a part
+    in photos they have not seen: then the two sets do not vary together. So what any two photos of
+    the second set have in common is looked at, too, and the greater is told, with the error of what
+    is between sets, of more photos.
 
     Parameters
     ----------
     pairs : list of tuple (Evidence, Evidence)
         Two sets of photos, both of everybody, by a basis that saw neither; what is found for a
-        person is averaged over the pairs.
+        person is averaged over the pairs. No network has seen the second sets.
     cells : ndarray of shape (n_people,)
     count : int
         Features given back.
-    turn : ndarray of shape (n_second,), optional
-        Which half, 0 or 1, each photo of the second sets is in; None looks at no halves.
+    of_seen : sequence of tuple (Evidence, Evidence), optional
+        More pairs, of which only what is between the sets is looked at.
 
     Returns
     -------
@@ -82,54 +83,53 @@ def limit_of(
     """
     if not count:
         return 0.0, 0.0
-    told = [_limits_of_people(*pair, cells, count, turn) for pair in pairs]
-    across, within = (mean_and_error(values) for values in np.mean(told, axis=0))
-    return max(across[0], within[0]), across[1]
+    told = [_limits_of_people(*pair, cells, count) for pair in (*pairs, *of_seen)]
+    between = np.mean([across for across, _ in told], axis=0)
+    bits, error = mean_and_error(between)
+    inside = mean_and_error(np.mean([within for _, within in told[: len(pairs)]], axis=0))[0]
+    return max(bits, inside), error
 
 
 def _limits_of_people(
-    first: Evidence,
-    second: Evidence,
-    cells: NDArray[np.int64],
-    count: int,
-    turn: NDArray[np.int64] | None,
+    first: Evidence, second: Evidence, cells: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
-    """Every person's share of the limit, in bits, cell by cell: across sets, and of halves."""
-    features = [part.last(count).astype(np.float64) for part in (first, second)]
+    """Every person's share of the limit, in bits, cell by cell: across sets, within the second."""
+    rows = [part.last(count).astype(np.float64) for part in (first, second)]
     means = [
-        table_of_people(rows, part.people, len(cells))
-        for rows, part in zip(features, (first, second), strict=True)
+        table_of_people(own, part.people, len(cells))
+        for own, part in zip(rows, (first, second), strict=True)
     ]
-    deviations = np.concatenate(
-        [
-            rows - mean[part.people]
-            for rows, mean, part in zip(features, means, (first, second), strict=True)
-        ]
-    )
-    # At one scale, or the shrinking below would drown the quiet ones.
-    spread = deviations.std(axis=0)
-    spread = np.where(spread > 0, spread, 1)
-    freedom = len(deviations) / (len(deviations) - 2 * len(cells))
-    inverse = np.linalg.inv(ledoit_wolf(deviations / spread, assume_centered=True)[0] * freedom)
-    halves = means
-    if turn is not None:
-        halves = [
-            table_of_people(features[1][turn == half], second.people[turn == half], len(cells))
-            for half in (0, 1)
-        ]
+    deviations = [
+        own - mean[part.people]
+        for own, mean, part in zip(rows, means, (first, second), strict=True)
+    ]
+    white = _whitening(np.concatenate(deviations), 2 * len(cells))
+    here, there = (mean @ white for mean in means)
+    # How far the means of the second set scatter, by the photos they are of.
+    photos = np.bincount(second.people, minlength=len(cells))
+    squares = np.bincount(second.people, ((deviations[1] @ white) ** 2).sum(axis=1), len(cells))
+    scatter = squares / np.maximum(photos * (photos - 1), 1)
     told: list[NDArray[np.float64]] = []
     for cell in np.unique(cells):
         members = np.flatnonzero(cells == cell)
         if len(members) > 1:
-            both = []
-            for tables in (means, halves):
-                here, there = (
-                    (table[members] - table[members].mean(axis=0)) / spread for table in tables
-                )
-                both.append(((here @ inverse) * there).sum(axis=1))
+            ours, others = (table[members] - table[members].mean(axis=0) for table in (here, there))
             # The cell's mean is one of its own.
-            told.append(np.array(both) * len(members) / (len(members) - 1))
+            own = len(members) / (len(members) - 1)
+            across = own * (ours * others).sum(axis=1)
+            within = own * (others**2).sum(axis=1) - scatter[members]
+            told.append(np.array([across, within]))
     return np.concatenate(told, axis=1) / (2 * np.log(2)) if told else np.empty((2, 0))
+
+
+def _whitening(deviations: NDArray[np.float64], known: int) -> NDArray[np.float64]:
+    """What makes the spread of photos about so many known means one in every direction."""
+    # At one scale, or the shrinking below would drown the quiet ones.
+    spread = deviations.std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    freedom = len(deviations) / (len(deviations) - known)
+    covariance = ledoit_wolf(deviations / spread, assume_centered=True)[0] * freedom
+    return np.linalg.cholesky(np.linalg.inv(covariance)) / spread[:, None]
 
 
 def mean_and_error(values: NDArray) -> tuple[float, float]:

@@ -86,8 +86,9 @@ def fit_frontier(
     names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
     others = rest[np.isin(people.codes[rest], names)]
 
-    def evidence(fitted_on: NDArray[np.int64], *asked: NDArray[np.int64]) -> list[Evidence]:
-        """What is given back of some photos, by a trial fit on others."""
+    def evidence(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[Evidence, Evidence]:
+        """What is given back of two sets of photos, by a trial fit on all others."""
+        fitted_on = np.setdiff1d(np.arange(len(images)), np.concatenate([first, second]))
         part = fit_person_part(latents[fitted_on], embeddings[fitted_on], people.codes[fitted_on])
         given = part.taken_off(latents, embeddings)
         trial = turn_latents(
@@ -99,10 +100,12 @@ def fit_frontier(
         )
         features = trial.rotate(torch.from_numpy(given)).numpy()[:, order]
         always = (turns[:, None] / (turns.std() or 1.0)).astype(np.float32)
-        return [
-            Evidence(features[rows], np.searchsorted(names, people.codes[rows]), always[rows])
-            for rows in asked
-        ]
+
+        def of(rows: NDArray[np.int64]) -> Evidence:
+            own = np.searchsorted(names, people.codes[rows])
+            return Evidence(features[rows], own, always[rows])
+
+        return of(first), of(second)
 
     judged = to_uint8(images[shares.judged])
     read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
@@ -110,11 +113,14 @@ def fit_frontier(
     first = np.unique(codes, return_index=True)[1]
     cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
 
-    gallery, asked = evidence(rest, *shares)
-    # The second fit sees the gallery instead of what the first one saw of the same people.
-    second_fit = np.setdiff1d(np.arange(len(images)), np.concatenate([others, shares.judged]))
-    more, again = evidence(second_fit, others, shares.judged)
-    found = measure(gallery, asked, read, cells, seed, swapped=(more, again))
+    found = measure(
+        *evidence(*shares),
+        read,
+        cells,
+        seed,
+        swapped=evidence(others, shares.judged),
+        seen=evidence(others, shares.gallery),
+    )
     reach = norm.ppf(0.975) * found["leakage_error"]
     found["strength"] = 1 - found["given_back"] / len(order)
     found["leakage_low"] = found["leakage_bits"] - reach

@@ -16,7 +16,7 @@ from edials._validation import encode_labels
 from edials.attribute_reader import AttributeReader, records_of_people
 from edials.audit import FrontierDisplay
 from edials.budget import measure, share_out, spend
-from edials.evidence import Evidence
+from edials.evidence import Evidence, limit_of
 from edials.exceptions import CalibrationWarning, IdentityLeakWarning
 from edials.frontier import shares_of
 
@@ -136,32 +136,38 @@ def test_more_photos_than_calibration_has_are_allowed_for():
     assert starved["limit_bits"][-1] > rich["leakage_bits"][-1]
 
 
-def test_a_second_basis_makes_the_limit_surer():
+def test_more_bases_make_the_limit_surer():
     gallery, judged, read, cells = _evidence(photos=(4, 3), tells=(4.0, 0.0))
-    swapped = _evidence(photos=(4, 3), tells=(4.0, 0.0), seed=1)[:2]
+    swapped, seen = (_evidence(photos=(4, 3), tells=(4.0, 0.0), seed=n)[:2] for n in (1, 2))
     once = measure(gallery, judged, read, cells, seed=0)
     twice = measure(gallery, judged, read, cells, seed=0, swapped=swapped)
+    thrice = measure(gallery, judged, read, cells, seed=0, swapped=swapped, seen=seen)
     assert twice["limit_error"][1] < 0.85 * once["limit_error"][1]
-    np.testing.assert_array_equal(twice["leakage_bits"], once["leakage_bits"])
+    assert thrice["limit_error"][1] < 0.9 * twice["limit_error"][1]
+    for more in (twice, thrice):
+        np.testing.assert_array_equal(more["leakage_bits"], once["leakage_bits"])
 
 
 def test_what_the_attackers_photos_have_in_common_is_no_limit_but_what_others_share_is():
-    gallery, judged, read, cells = _evidence(n_people=900, photos=(6, 6), tells=(0.0, 0.0))
+    gallery, judged, _, cells = _evidence(n_people=900, photos=(6, 6), tells=(0.0, 0.0))
     generator = np.random.default_rng(0)
     own = generator.standard_normal((900, gallery.features.shape[1])).astype(np.float32)
 
-    def limits(of_gallery: float, of_judged: float) -> np.ndarray:
-        """What is each person's own, in this measure in the photos of the two sets."""
-        sets = [
+    def marked(of_gallery: float, of_judged: float) -> tuple[Evidence, Evidence]:
+        """The two sets, with what is each person's own in this measure in their photos."""
+        first, second = (
             part._replace(features=part.features + share * own[part.people])
             for part, share in ((gallery, of_gallery), (judged, of_judged))
-        ]
-        return measure(*sets, read, cells, seed=0)["limit_bits"]
+        )
+        return first, second
 
-    assert (limits(1, 0) < 0.15).all()
-    assert limits(1, 1)[-1] > 1
+    assert limit_of([marked(1, 0)], cells, 2)[0] < 0.15
+    assert limit_of([marked(1, 1)], cells, 2)[0] > 1
     # As if a recogniser foretold all of it, but only of the photos that it has learned.
-    assert limits(0, 1)[-1] > 1
+    assert limit_of([marked(0, 1)], cells, 2)[0] > 1
+    # Of photos that networks have seen, only what both sets have in common counts.
+    assert limit_of([marked(0, 0)], cells, 2, [marked(1, 1)])[0] > 0.5
+    assert abs(limit_of([marked(0, 0)], cells, 2, [marked(0, 1)])[0]) < 0.15
 
 
 def test_people_alone_in_their_cell_do_not_dilute():
