@@ -67,6 +67,8 @@ KINDS = {
 
 # Principal components need no more rows than this, and rows of floats are large.
 _ROWS_OF_COMPONENTS, _ROWS_AT_ONCE = 4000, 1024
+# Of the greatest component's variance: what has less is rounding in single precision.
+_ROUNDING = 1e-10
 
 
 def kind_of(attacker: Any) -> str:
@@ -177,9 +179,15 @@ class PixelAttacker(LatentAttacker):
         every = max(1, len(images) // _ROWS_OF_COMPONENTS)
         rows = self.rows(images[::every])
         count = max(1, min(self.n_components, len(rows) // 3, rows.shape[1]))
-        self.components_: Any = PCA(
+        analysis = PCA(
             count, svd_solver="randomized", whiten=True, random_state=self.random_state
         ).fit(rows)
+        # Whitened, the rounding errors of pictures that differ in little would drown that little.
+        variance = analysis.explained_variance_
+        real = max(1, int((variance > _ROUNDING * variance[0]).sum()))
+        if real < count:
+            analysis = analysis.set_params(n_components=real).fit(rows)
+        self.components_: Any = analysis
         return self
 
 
