@@ -26,7 +26,7 @@ from .fitting import (
     match_rate,
     turns_of,
 )
-from .frontier import fit_frontier, shares_of
+from .frontier import fit_frontier, shares_of, what_is_seen
 from .kept import check_kept, in_order_of, varied
 from .parts import Parts, common_of, fit_parts
 from .person_part import fit_person_part
@@ -117,7 +117,8 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         Of ``strength="auto"``.
     frontier_ : dict of str to ndarray of shape (n_steps,)
         What ``strength="auto"`` measured, by number of features given back; see
-        :func:`edials.frontier.fit_frontier`. Absent where too few people are there to measure.
+        :func:`edials.frontier.fit_frontier` and :func:`edials.frontier.what_is_seen`. Absent where
+        too few people are there to measure.
     true_match_rate_ : float
         How often the identity classifier matches two photos of one person, fitted ones, where
         strangers match once in a hundred times; NaN if it does not verify.
@@ -261,13 +262,6 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         self.order_ = np.arange(len(self.importance_))
         if self.basis == "raw":
             self.order_ = np.argsort(-self.importance_, kind="stable")
-        self.surrogate_decoder_ = fit_surrogate_decoder(
-            self, engine, images, given, turns, people.codes, fitted_on, seeds["decoder"]
-        )
-        engine = engine_of(self, mask=False)
-        self.true_match_rate_ = match_rate(
-            engine.panel, images[fitted_on], people.codes[fitted_on], seeds["explain"]
-        )
         if shares is not None:
             self._spent, given_back = self.risk_budget, 0
             if len(shares.judged):
@@ -279,6 +273,23 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
             else:
                 warn_of_too_few()
             self.strength_ = 1 - given_back / len(self.order_)
+        self.surrogate_decoder_ = fit_surrogate_decoder(
+            self, engine, images, given, turns, people.codes, fitted_on, seeds["decoder"]
+        )
+        engine = engine_of(self, mask=False)
+        self.true_match_rate_ = match_rate(
+            engine.panel, images[fitted_on], people.codes[fitted_on], seeds["explain"]
+        )
+        if shares is not None and len(shares.judged):
+            self.frontier_ |= what_is_seen(
+                engine,
+                images[shares.judged],
+                people.codes[shares.judged],
+                None if kept is None else kept.take(shares.judged),
+                self.order_,
+                self.frontier_["strength"],
+                seeds["calibrate"],
+            )
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(self.random_state)
         return self

@@ -208,7 +208,8 @@ def fit_surrogate_decoder(
     Parameters
     ----------
     model : EDIALSAnonymizer
-        With ``order_``; its frozen ``surrogate_decoder`` stays as it is, another is cloned.
+        With ``order_`` and its strength, at which the decoder is to be best; its frozen
+        ``surrogate_decoder`` stays as it is, another is cloned.
     engine : Engine
     images : ndarray of shape (n_samples, height, width, 3)
     latents : ndarray of shape (n_samples, n_features)
@@ -238,6 +239,7 @@ def fit_surrogate_decoder(
         basis=engine.basis,
         prior=engine.prior,
         order=model.order_,
+        given_back=int((~_chosen(model)).sum()) if model.perturbation == "surrogate" else 0,
     )
 
 

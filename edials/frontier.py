@@ -17,7 +17,7 @@ from ._rows import one_of_each_first
 from ._targets import AttributeTargets
 from ._validation import Labels, to_tensor, to_uint8
 from .audit.risk import attribute_floor, cells_of_people
-from .budget import Shares, measure, share_out
+from .budget import Shares, halvings_of, measure, share_out
 from .engine import Engine
 from .evidence import Evidence
 from .fitting import as_labels, turn_latents
@@ -54,12 +54,12 @@ def fit_frontier(
     basis: str,
     seed: int,
 ) -> dict[str, NDArray]:
-    """What is leaked and what is left to see when the last 0, 1, 2, ... features are given back.
+    """What is leaked when the last 0, 1, 2, ... features are given back.
 
     Parameters
     ----------
     engine : Engine
-        Of the final fit, for what is left to see.
+        Of the final fit, for what is read off the judged photos.
     images : ndarray of shape (n_samples, height, width, 3)
     latents : ndarray of shape (n_samples, n_features)
     embeddings : ndarray of shape (n_samples, embedding_dim)
@@ -78,13 +78,9 @@ def fit_frontier(
     -------
     dict of str to ndarray of shape (n_steps,)
         As :func:`edials.budget.measure`, and ``strength``, ``leakage_low`` and ``leakage_high``
-        (95 %, the latter also for attackers with any number of photos), ``floor``, ``ssim`` with
-        the originals, and ``utility`` (balanced accuracy of the kept attributes in the attribute
-        classifier's eyes; NaN without).
+        (95 %, the latter also for attackers with any number of photos), and ``floor``.
     """
-    rest = np.setdiff1d(np.arange(len(images)), np.concatenate(shares))
     names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
-    others = rest[np.isin(people.codes[rest], names)]
 
     def evidence(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[Evidence, Evidence]:
         """What is given back of two sets of photos, by a trial fit on all others."""
@@ -107,19 +103,21 @@ def fit_frontier(
 
         return of(first), of(second)
 
-    judged = to_uint8(images[shares.judged])
-    read = np.unique(engine.reader.codes(judged), axis=0, return_inverse=True)[1].ravel()
+    codes_read = engine.reader.codes(to_uint8(images[shares.judged]))
+    read = np.unique(codes_read, axis=0, return_inverse=True)[1].ravel()
     table = None if kept is None else kept.table().iloc[shares.judged]
     first = np.unique(codes, return_index=True)[1]
     cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
 
+    halvings = halvings_of(people.codes, shares, seed)
+    halves = [half for halving in halvings for half in halving][1:]  # less the gallery
     found = measure(
         *evidence(*shares),
         read,
         cells,
         seed,
-        swapped=evidence(others, shares.judged),
-        seen=evidence(others, shares.gallery),
+        pairs=[evidence(half, shares.judged) for half in halves],
+        of_seen=[evidence(*halving) for halving in halvings],
     )
     reach = norm.ppf(0.975) * found["leakage_error"]
     found["strength"] = 1 - found["given_back"] / len(order)
@@ -127,13 +125,43 @@ def fit_frontier(
     limit = found["limit_bits"] + norm.ppf(0.975) * found["limit_error"]
     found["leakage_high"] = np.maximum(found["leakage_bits"] + reach, limit)
     found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
-    shown = one_of_each_first(codes, seed, _SHOWN_ROWS)
-    left = [
-        _seen(engine, judged[shown], table if table is None else table.iloc[shown], order, share)
-        for share in found["strength"]
-    ]
-    found["ssim"], found["utility"] = (np.array(column) for column in zip(*left, strict=True))
     return found
+
+
+def what_is_seen(
+    engine: Engine,
+    images: NDArray,
+    people: NDArray[np.int64],
+    kept: AttributeTargets | None,
+    order: NDArray[np.int64],
+    strengths: NDArray[np.float64],
+    seed: int,
+) -> dict[str, NDArray]:
+    """What is left to see of photos at some strengths.
+
+    Parameters
+    ----------
+    engine : Engine
+    images : ndarray of shape (n_samples, height, width, 3)
+        Photos that no network was fitted on; of many, some of everybody are looked at.
+    people : ndarray of shape (n_samples,)
+    kept : AttributeTargets or None
+    order : ndarray of shape (n_features,)
+    strengths : ndarray of shape (n_steps,)
+    seed : int
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_steps,)
+        ``ssim`` with the originals, and ``utility`` (balanced accuracy of the kept attributes in
+        the attribute classifier's eyes; NaN without).
+    """
+    shown = one_of_each_first(people, seed, _SHOWN_ROWS)
+    originals = to_uint8(images[shown])
+    table = None if kept is None else kept.table().iloc[shown]
+    left = [_seen(engine, originals, table, order, strength) for strength in strengths]
+    ssim, utility = (np.array(column) for column in zip(*left, strict=True))
+    return {"ssim": ssim, "utility": utility}
 
 
 def _seen(

@@ -31,8 +31,9 @@ from .surrogates import FEWEST_PEOPLE, SurrogatePrior
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
 _TYPICAL = TrainingLength(2000, 2, 14)
 _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
-# Numbers of features given back in training; strength 1 and little matter most.
-_GIVEN_BACK = (0, 0, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
+# Numbers of features given back in training: none, and what will be, so many times as often as each
+# of some others, for who changes the strength later.
+_OFTEN, _OTHERS = 4, (1, 2, 4, 8, 16, 32, 64)
 # The effect of the turn of the head in training; a little less than in draws, since the decoder
 # learns how little a turn that is read with noise says, and shows it less.
 _TURN_EMPHASIS = 4.5
@@ -101,6 +102,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         basis: IdentityBasis,
         prior: SurrogatePrior,
         order: NDArray[np.int64],
+        given_back: int = 0,
     ) -> SurrogateDecoder:
         """Learn to show the photos that draws were made for.
 
@@ -120,6 +122,8 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         prior : SurrogatePrior
         order : ndarray of shape (n_features,)
             The first to be replaced first.
+        given_back : int, default=0
+            How many features will be given back: what draws are mostly made with, beside none.
 
         Returns
         -------
@@ -157,7 +161,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
                 verbose=self.verbose,
                 batch_size=self.batch_size,
                 weight_decay=1e-4,
-                drawer=_Drawer(basis, prior, order, seeds["noise"]),
+                drawer=_Drawer(basis, prior, order, given_back, seeds["noise"]),
             )
             self.net_.drawer = None
         else:
@@ -213,22 +217,28 @@ def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArr
     return np.bincount(pairs[:, 0], shares) ** 2 / np.where(squares > 0, squares, 1)
 
 
-def _within(n_features: int) -> list[int]:
-    """Numbers of features given back in training."""
+def _in_training(given_back: int, n_features: int) -> list[int]:
+    """Numbers of features given back, each as often as it is in the list."""
     most = int(MOST_GIVEN_BACK * n_features)
-    return [back for back in _GIVEN_BACK if back <= most]
+    numbers = [*[0, given_back] * _OFTEN, *_OTHERS]
+    return [number for number in numbers if number <= most]
 
 
 class _Drawer:
     """Draws for rows of what a draw is made of, all features but some given back."""
 
     def __init__(
-        self, basis: IdentityBasis, prior: SurrogatePrior, order: NDArray[np.int64], seed: int
+        self,
+        basis: IdentityBasis,
+        prior: SurrogatePrior,
+        order: NDArray[np.int64],
+        given_back: int,
+        seed: int,
     ):
         self.basis, self.n_attributes = basis, len(prior.sizes)
         self.generator = np.random.default_rng(seed)
         count = len(order)
-        self.given_back = _within(count)
+        self.given_back = _in_training(given_back, count)
         self.draws = {
             back: prior.given(choose(order, 1 - back / count), turn_emphasis=_TURN_EMPHASIS)
             for back in set(self.given_back)

@@ -24,10 +24,10 @@ from .exceptions import EdialsError
 # this many, at most: a large crowd must not decide what the released faces look like.
 _CROWD = 100
 # Which way a head is turned is read with noise; at the size that a regression on noise gives it, it
-# would hardly be seen, and the more is given back, the more of that looks like a turn. On LFW's
-# validation images with 3 of 512 features 6, 9, 12 and 16 show it with a correlation of 0.59, 0.72,
-# 0.80 and 0.85, at a similarity of 0.470, 0.469, 0.467 and 0.463.
-_TURN_EMPHASIS = 11.0
+# would hardly be seen. On LFW's validation images with 2 of 512 features 6 and 7.5 show it with a
+# correlation of 0.78 and 0.82, at a similarity of 0.458 each. The more is given back, the more of
+# that looks like a turn: with 3 features 6, 9 and 12 show it with 0.59, 0.72 and 0.80.
+_TURN_EMPHASIS = 7.0
 #: Of fewer people with one reading or label, what is learned of it would be the looks of these.
 FEWEST_PEOPLE = 5
 # Share of the spherical part that keeps a covariance invertible.
@@ -108,7 +108,7 @@ class SurrogatePrior:
             Factor on the standard deviation of a draw. A Gaussian reaches further than faces do:
             its far draws look like several faces at once; nearer ones are more like faces, and more
             alike.
-        turn_emphasis : float, default=11.0
+        turn_emphasis : float, default=7.0
             Factor on the effect of the turn of the head, 0 or more: 1 is what a regression on the
             turn as it is read gives, more shows the turn better.
 

@@ -24,7 +24,7 @@ from sklearn.preprocessing import normalize
 from edials._targets import encode_attributes
 from edials.audit.exchange import table_of_people
 from edials.audit.risk import cells_of_people
-from edials.budget import measure, share_out, spend
+from edials.budget import halvings_of, measure, share_out, spend
 from edials.datasets import make_faces
 from edials.evidence import Evidence
 from edials.exceptions import CalibrationWarning
@@ -53,9 +53,8 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
 
     shares = share_out(people[fitted], np.ones(len(fitted), dtype=bool), seed)
     gallery, judged = (fitted[rows] for rows in shares)
-    rest = np.setdiff1d(fitted, np.concatenate([gallery, judged]))
     # As in a fit, the recogniser has not seen what is judged.
-    taught = np.concatenate([rest, gallery])
+    taught = np.setdiff1d(fitted, judged)
     recogniser = LinearDiscriminantAnalysis().fit(latents[taught], people[taught])
     seen = normalize(recogniser.transform(latents)).astype(np.float32)
     if by_heart:
@@ -72,9 +71,22 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
         own, other = (Evidence(features[rows], people[rows]) for rows in (first, second))
         return own, other
 
-    learned, asked = evidence(rest, gallery, judged)
-    more = {"swapped": evidence(gallery, rest, judged), "seen": evidence(judged, rest, gallery)}
-    frontier = measure(learned, asked, cells[people[judged]], cells, seed, **more)
+    halvings = [
+        (fitted[first], fitted[second])
+        for first, second in halvings_of(people[fitted], shares, seed)
+    ]
+
+    def trial(first: np.ndarray, second: np.ndarray) -> tuple[Evidence, Evidence]:
+        return evidence(np.setdiff1d(fitted, np.concatenate([first, second])), first, second)
+
+    frontier = measure(
+        *trial(gallery, judged),
+        cells[people[judged]],
+        cells,
+        seed,
+        pairs=[trial(half, judged) for halving in halvings for half in halving][1:],
+        of_seen=[trial(*halving) for halving in halvings],
+    )
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always", CalibrationWarning)
         given = spend(frontier, budget)

@@ -20,6 +20,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from skorch import NeuralNetClassifier
+from threadpoolctl import threadpool_limits
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials._random import forked_torch
@@ -83,9 +84,11 @@ def test_networks_fitted_side_by_side_are_the_same(faces, backend):
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     torch.set_num_threads(1)
     data = {"identity": faces.identity, "attributes": faces.kept}
-    alone = make_anonymizer().fit(faces.images, **data)
-    with joblib.parallel_config(backend, n_jobs=2):
-        together = make_anonymizer().fit(faces.images, **data)
+    # One thread each, as joblib's processes have.
+    with threadpool_limits(1):
+        alone = make_anonymizer().fit(faces.images, **data)
+        with joblib.parallel_config(backend, n_jobs=2):
+            together = make_anonymizer().fit(faces.images, **data)
     torch.set_num_threads(threads)
     for part in ("autoencoder_", "identity_classifier_", "attribute_classifier_"):
         ours, theirs = (getattr(m, part).module_.state_dict() for m in (together, alone))

@@ -140,8 +140,8 @@ def test_more_bases_make_the_limit_surer():
     gallery, judged, read, cells = _evidence(photos=(4, 3), tells=(4.0, 0.0))
     swapped, seen = (_evidence(photos=(4, 3), tells=(4.0, 0.0), seed=n)[:2] for n in (1, 2))
     once = measure(gallery, judged, read, cells, seed=0)
-    twice = measure(gallery, judged, read, cells, seed=0, swapped=swapped)
-    thrice = measure(gallery, judged, read, cells, seed=0, swapped=swapped, seen=seen)
+    twice = measure(gallery, judged, read, cells, seed=0, pairs=[swapped])
+    thrice = measure(gallery, judged, read, cells, seed=0, pairs=[swapped], of_seen=[seen])
     assert twice["limit_error"][1] < 0.85 * once["limit_error"][1]
     assert thrice["limit_error"][1] < 0.9 * twice["limit_error"][1]
     for more in (twice, thrice):
