@@ -217,7 +217,7 @@ def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArr
     return np.bincount(pairs[:, 0], shares) ** 2 / np.where(squares > 0, squares, 1)
 
 
-def _in_training(given_back: int, n_features: int) -> list[int]:
+def in_training(given_back: int, n_features: int) -> list[int]:
     """Numbers of features given back, each as often as it is in the list."""
     most = int(MOST_GIVEN_BACK * n_features)
     numbers = [*[0, given_back] * _OFTEN, *_OTHERS]
@@ -238,7 +238,7 @@ class _Drawer:
         self.basis, self.n_attributes = basis, len(prior.sizes)
         self.generator = np.random.default_rng(seed)
         count = len(order)
-        self.given_back = _in_training(given_back, count)
+        self.given_back = in_training(given_back, count)
         self.draws = {
             back: prior.given(choose(order, 1 - back / count), turn_emphasis=_TURN_EMPHASIS)
             for back in set(self.given_back)

@@ -34,7 +34,7 @@ from edials.exceptions import (
 )
 from edials.fitting import engine_of, turns_of
 from edials.losses import structural_similarity
-from edials.surrogate_decoder import SurrogateDecoder
+from edials.surrogate_decoder import SurrogateDecoder, in_training
 
 # Ten people and fewer are alone with their attributes, and hardly recognised by a tiny network.
 FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -494,6 +494,26 @@ def test_own_surrogate_decoder_is_cloned_seeded_and_kept_when_frozen(fitted, fac
     assert first.random_state == second.random_state is not None
     frozen = FrozenEstimator(first)
     assert refit(frozen) is frozen
+
+
+def test_surrogate_decoder_is_taught_mostly_what_will_be_given_back(faces, fitted):
+    class Noting(SurrogateDecoder):
+        def fit(self, *data, given_back, **parts):
+            self.given_back_ = given_back
+            return super().fit(*data, given_back=given_back, **parts)
+
+    model = make_anonymizer(surrogate_decoder=Noting("tiny", max_epochs=1)).set_params(
+        autoencoder=FrozenEstimator(fitted.autoencoder_),
+        identity_classifier=FrozenEstimator(fitted.identity_classifier_),
+        attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
+        strength=1 - 3 / 48,
+    )
+    model.fit(faces.images, identity=faces.identity, attributes=faces.kept)
+    assert model.surrogate_decoder_.given_back_ == 3
+    numbers = in_training(3, 48)
+    assert numbers.count(0) == numbers.count(3) == max(numbers) == 4
+    # Of more, pictures are made by the autoencoder's decoder.
+    assert set(in_training(40, 48)) == {0, 1, 2, 4}
 
 
 @pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")

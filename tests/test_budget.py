@@ -15,7 +15,7 @@ from edials._targets import encode_attributes
 from edials._validation import encode_labels
 from edials.attribute_reader import AttributeReader, records_of_people
 from edials.audit import FrontierDisplay
-from edials.budget import measure, share_out, spend
+from edials.budget import halvings_of, measure, share_out, spend
 from edials.evidence import Evidence, limit_of
 from edials.exceptions import CalibrationWarning, IdentityLeakWarning
 from edials.frontier import shares_of
@@ -81,6 +81,22 @@ def test_shares_do_not_overlap_and_need_enough_people():
         assert set(people[rows]) == set(range(1, 30))
     assert (np.bincount(people[shares.judged])[1:] == 2).all()
     assert not len(share_out(people[: 8 * 19], complete[: 8 * 19], seed=0).judged)
+
+
+def test_what_is_not_judged_is_halved_in_several_ways_for_everybody():
+    generator = np.random.default_rng(0)
+    people = generator.permutation(np.repeat(np.arange(30), generator.integers(4, 15, 30)))
+    people[generator.random(len(people)) < 0.1] = -1
+    shares = share_out(people, np.ones(len(people), dtype=bool), seed=0)
+    halvings = halvings_of(people, shares, seed=0)
+    np.testing.assert_array_equal(halvings[0][0], shares.gallery)
+    told = np.flatnonzero(np.isin(people, people[shares.judged]))
+    for halves in halvings:
+        # Every photo of those who are judged is judged, or in one of the halves.
+        np.testing.assert_array_equal(np.sort(np.concatenate([shares.judged, *halves])), told)
+        counts = [np.bincount(people[half], minlength=30) for half in halves]
+        assert np.abs(counts[0] - counts[1]).max() <= 1
+    assert len({half.tobytes() for halves in halvings for half in halves}) == 2 * len(halvings)
 
 
 def _evidence(n_people=90, cell=6, photos=(12, 8), tells=(4.0, 1.5, 0.0, 0.0), seed=0):
