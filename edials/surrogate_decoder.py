@@ -29,11 +29,11 @@ from .perturbation import choose
 from .surrogates import FEWEST_PEOPLE, SurrogatePrior
 
 # How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(2000, 2, 14)
+_TYPICAL = TrainingLength(3800, 2, 24)
 _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
-# Numbers of features given back in training: none, and what will be, so many times as often as each
-# of some others, for who changes the strength later.
-_OFTEN, _OTHERS = 4, (1, 2, 4, 8, 16, 32, 64)
+# Numbers of features given back in training: what will be, so many times as often as each of some
+# others, for who changes the strength later and for images that are released at strength 1.
+_OFTEN, _OTHERS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
 # The effect of the turn of the head in training; a little less than in draws, since the decoder
 # learns how little a turn that is read with noise says, and shows it less.
 _TURN_EMPHASIS = 4.5
@@ -50,7 +50,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
     size : {"tiny", "small", "base"}, default="small"
         Of the autoencoder.
     max_epochs : int, optional
-        None makes about 2,000 optimisation steps, but 2 epochs at least and 14 at most.
+        None makes about 3,800 optimisation steps, but 2 epochs at least and 24 at most.
     learning_rate : float, default=0.0003
         Peak of a schedule that rises linearly and falls as a cosine.
     batch_size : int, default=64
@@ -123,7 +123,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         order : ndarray of shape (n_features,)
             The first to be replaced first.
         given_back : int, default=0
-            How many features will be given back: what draws are mostly made with, beside none.
+            How many features will be given back: what draws are mostly made with.
 
         Returns
         -------
@@ -220,7 +220,7 @@ def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArr
 def in_training(given_back: int, n_features: int) -> list[int]:
     """Numbers of features given back, each as often as it is in the list."""
     most = int(MOST_GIVEN_BACK * n_features)
-    numbers = [*[0, given_back] * _OFTEN, *_OTHERS]
+    numbers = [*[given_back] * _OFTEN, *_OTHERS]
     return [number for number in numbers if number <= most]
 
 
