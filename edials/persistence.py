@@ -38,7 +38,7 @@ from .surrogate_decoder import SurrogateDecoder
 from .surrogates import SurrogatePrior
 
 #: Grows when an older edials could not read the file.
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     kind.__name__: kind
     for kind in (
@@ -128,10 +128,10 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
                     f"{str(path)!r} has format {version}; this edials reads up to "
                     f"{FORMAT_VERSION}. Update edials."
                 )
-            if version < 4 and tree["estimator"].get("name") == "EDIALSAnonymizer":
+            if version < 5 and tree["estimator"].get("name") == "EDIALSAnonymizer":
                 raise ModelFileError(
-                    f"{str(path)!r} has format {version}; expected 4 or later for an anonymizer, "
-                    f"which now takes off what foretells the person. Fit it again."
+                    f"{str(path)!r} has format {version}; expected 5 or later for an anonymizer, "
+                    f"which now takes off more of the person. Fit it again."
                 )
             return _Rebuilder(archive, device, resolved).build(tree["estimator"])
     except ModelFileError:

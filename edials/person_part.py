@@ -1,8 +1,9 @@
 """What of the latents belongs to the person: taken off before anything is given back.
 
 No direction of the latents is free of who somebody is. What a recogniser sees of a picture
-foretells, a little, the latents of the same person's other photos, also of people it never saw.
-Less that, what is given back shows more for what it tells.
+foretells, a little, the latents of the same person's other photos, also of people it never saw. Of
+people with many fitted photos more is known: how these differ from what is foretold. Less both,
+what is given back shows more for what it tells.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import normalize
 
 from ._validation import matmul
 from .identity_basis import HALF_KNOWN
@@ -23,21 +26,30 @@ _PENALTIES = [1e2, 1e3, 1e4, 1e5]
 _FOLDS = 5
 # The least share of the error of foretelling the mean that a regression must be better by.
 _WORTH = 1e-3
+# Fewest fitted photos that say how somebody differs from what is foretold; and how much less alike
+# somebody must look, by the cosine, to count e times less.
+_KNOWN_PHOTOS, _ALIKE = 5, 0.05
 
 
 @dataclass(frozen=True)
 class PersonPart:
-    """A linear map from a recogniser's embedding to the person's part of the latents.
+    """From a recogniser's embedding to the person's part of the latents.
 
     Attributes
     ----------
     centre : ndarray of shape (embedding_dim,)
     slope : ndarray of shape (embedding_dim, latent_dim)
-        Without rows where nothing is taken off.
+        Of what is foretold of anybody; without rows where nothing is taken off.
+    known : ndarray of shape (n_known, embedding_dim)
+        Directions of the people with many fitted photos.
+    beyond : ndarray of shape (n_known, latent_dim)
+        Their part beyond what is foretold, as far as it is known.
     """
 
     centre: NDArray[np.float32]
     slope: NDArray[np.float32]
+    known: NDArray[np.float32]
+    beyond: NDArray[np.float32]
 
     def taken_off(
         self, latents: NDArray[np.float32], embeddings: NDArray[np.float32]
@@ -57,13 +69,20 @@ class PersonPart:
         if not len(self.slope):
             return latents
         # In double precision and rounded, as draws are: it must not matter how many rows there are.
-        seen = embeddings.astype(np.float64) - self.centre
-        seen[~np.isfinite(seen).all(axis=1)] = 0.0
-        return (latents - matmul(seen, self.slope.astype(np.float64))).astype(np.float32)
+        embeddings = embeddings.astype(np.float64)
+        usable = np.isfinite(embeddings).all(axis=1)
+        part = np.zeros((len(latents), self.slope.shape[1]))
+        seen = embeddings[usable]
+        part[usable] = matmul(seen - self.centre, self.slope.astype(np.float64))
+        if len(self.known):
+            who = softmax(matmul(normalize(seen), self.known.T.astype(np.float64)) / _ALIKE, axis=1)
+            part[usable] += matmul(who, self.beyond.astype(np.float64))
+        return (latents - part).astype(np.float32)
 
 
+_NOTHING = np.zeros((0, 0), np.float32)
 #: Takes nothing off.
-NO_PART = PersonPart(np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+NO_PART = PersonPart(np.zeros(0, np.float32), _NOTHING, _NOTHING, _NOTHING)
 
 
 def fit_person_part(
@@ -72,7 +91,9 @@ def fit_person_part(
     """Learn to foretell, from how a photo is recognised, the person's other photos.
 
     A ridge regression of the mean latents of the person's other photos on the photo's embedding.
-    Its penalty is the one that foretells best for people it was not fitted on.
+    Its penalty is the one that foretells best for people it was not fitted on. What the mean of
+    five photos or more of somebody differs by from what is foretold is taken off of who looks like
+    that person, as far as it is not chance.
 
     Parameters
     ----------
@@ -123,4 +144,21 @@ def fit_person_part(
         return NO_PART
     regression = Ridge(alpha=_PENALTIES[best]).fit(predictors, others, sample_weight=weights)
     slope = scale * regression.coef_.T
-    return PersonPart(centre.astype(np.float32), slope.astype(np.float32))
+    left = latents[rows] - (embeddings[rows] - centre) @ slope
+    known, beyond = _beyond(left, normalize(embeddings[rows].astype(np.float64)), own)
+    return PersonPart(*(part.astype(np.float32) for part in (centre, slope, known, beyond)))
+
+
+def _beyond(
+    left: NDArray[np.float64], seen: NDArray[np.float64], people: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """People with many photos: where they are seen, and what is left of their means, shrunk."""
+    counts = np.bincount(people)
+    many = counts >= _KNOWN_PHOTOS
+    sums = np.zeros((len(counts), left.shape[1] + seen.shape[1]))
+    np.add.at(sums, people, np.column_stack([left, seen]))
+    means, known = np.split(sums[many] / counts[many, None], [left.shape[1]], axis=1)
+    if not many.any():
+        return known, means  # of nobody
+    shares = counts[many] / (counts[many] + HALF_KNOWN)
+    return normalize(known), shares[:, None] * (means - means.mean(axis=0))

@@ -24,10 +24,12 @@ from .exceptions import EdialsError
 # this many, at most: a large crowd must not decide what the released faces look like.
 _CROWD = 100
 # Which way a head is turned is read with noise; at the size that a regression on noise gives it, it
-# would hardly be seen. On LFW's validation images with 2 of 512 features 6 and 7.5 show it with a
-# correlation of 0.78 and 0.82, at a similarity of 0.458 each. The more is given back, the more of
-# that looks like a turn: with 3 features 6, 9 and 12 show it with 0.59, 0.72 and 0.80.
-_TURN_EMPHASIS = 7.0
+# would hardly be seen. The more is given back, the more of that looks like a turn: on LFW's
+# validation images with 3 of 512 features 7, 11 and 16 show it with a correlation of 0.58, 0.68 and
+# 0.75, at a similarity of 0.471, 0.468 and 0.465.
+_TURN_EMPHASIS = 16.0
+# Standard deviations beyond which a turn is not shown farther: no photos are like such draws.
+_FARTHEST_TURN = 2.5
 #: Of fewer people with one reading or label, what is learned of it would be the looks of these.
 FEWEST_PEOPLE = 5
 # Share of the spherical part that keeps a covariance invertible.
@@ -108,7 +110,7 @@ class SurrogatePrior:
             Factor on the standard deviation of a draw. A Gaussian reaches further than faces do:
             its far draws look like several faces at once; nearer ones are more like faces, and more
             alike.
-        turn_emphasis : float, default=7.0
+        turn_emphasis : float, default=16.0
             Factor on the effect of the turn of the head, 0 or more: 1 is what a regression on the
             turn as it is read gives, more shows the turn better.
 
@@ -222,7 +224,8 @@ class ConditionalDraw:
         drawn += matmul(one_hot(codes, self.sizes) - self.centre, self.effects)
         if turns is not None:
             mean, spread = self.turn_scale
-            drawn += np.outer((turns - mean) / spread, self.turn_effect)
+            turned = np.clip((turns - mean) / spread, -_FARTHEST_TURN, _FARTHEST_TURN)
+            drawn += np.outer(turned, self.turn_effect)
         drawn += matmul(noise[:, self.mask].astype(np.float64), self.factor)
         own[:, self.mask] = drawn
         return own.astype(np.float32)

@@ -1,6 +1,7 @@
 """The networks, their trainers, and the order of the rooms."""
 
 import ast
+import dataclasses
 import hashlib
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.preprocessing import normalize
 from torch import nn
 
 import edials
@@ -576,3 +578,32 @@ def test_person_part_is_what_the_recogniser_foretells():
         again = fit_person_part(latents, some, of)
         expected = fit_person_part(latents[rows], embeddings[rows], people[rows])
         np.testing.assert_array_equal(again.slope, expected.slope)
+        np.testing.assert_array_equal(again.beyond, expected.beyond)
+
+
+def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
+    generator = np.random.default_rng(0)
+    codes, own = generator.standard_normal((60, 8)), 0.7 * generator.standard_normal((60, 5))
+    kinds = generator.standard_normal((8, 5))
+
+    def photos(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        embeddings = codes[of] + 0.2 * generator.standard_normal((len(of), 8))
+        latents = codes[of] @ kinds + own[of] + generator.standard_normal((len(of), 5))
+        return latents.astype(np.float32), normalize(embeddings).astype(np.float32)
+
+    def agreeing(first: np.ndarray, second: np.ndarray) -> float:
+        means = [x.reshape(60, -1, 5).mean(axis=1) for x in (first, second)]
+        return float(np.mean((means[0] - means[0].mean(axis=0)) * means[1]))
+
+    many, few, later = (np.repeat(np.arange(60), n) for n in (20, 4, 10))
+    (latents, embeddings), (some, of_some) = photos(many), photos(few)
+    (one, of_one), (other, of_other) = photos(later), photos(later)
+    part = fit_person_part(latents, embeddings, many)
+    foretold = dataclasses.replace(part, known=part.known[:0], beyond=part.beyond[:0])
+    left = [
+        agreeing(p.taken_off(one, of_one), p.taken_off(other, of_other)) for p in (part, foretold)
+    ]
+    assert left[0] < 0.6 * left[1] < 0.6 * agreeing(one, other)
+    assert part.known.shape == (60, 8)
+    # Of four photos the mean is chance.
+    assert not len(fit_person_part(some, of_some, few).known)
