@@ -43,7 +43,8 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
     Images are encoded into latent features; a share ``strength`` of these, chosen once per fit, is
     replaced by a synthetic draw that depends on the kept attributes and on the other features
     alone. From the features that stay, what the recogniser foretells of the person is subtracted
-    first. The result is decoded and leaves through a door that checks it.
+    first, and what people with five fitted photos or more are known to differ by. The result is
+    decoded and leaves through a door that checks it.
 
     At strength 1 the output depends on the image only through its predicted attributes. Below it,
     where the turn of the head is kept as well (:mod:`edials.pose`), there is no guarantee, only

@@ -34,7 +34,7 @@ from .audit.exchange import (
     table_of_people,
 )
 from .discriminant import discriminant
-from .evidence import Evidence, limit_of, mean_and_error
+from .evidence import CONFIDENCE, Evidence, limit_of, mean_and_error
 from .exceptions import CalibrationWarning, IdentityLeakWarning
 
 # Fewer people than this say nothing about a budget, and fewer photos cannot be shared out.
@@ -46,8 +46,8 @@ _HALVINGS = 6
 # Numbers of features that are tried: about half as many again each time.
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _SHRINKAGES = (0.1, 0.5)
-# One-sided, at 95 %: the leakage may be up to twice the budget, no more.
-_CONFIDENCE, _REACH = 0.95, 2.0
+# The leakage may be up to so many times the budget, no more.
+_REACH = 2.0
 _WORKS = 0.01
 # Attackers who find less than this many bits in all features together are no attackers.
 _PROOF = 0.1
@@ -326,7 +326,7 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
             stacklevel=3,
         )
         return 0
-    width = norm.ppf(_CONFIDENCE) * error
+    width = norm.ppf(CONFIDENCE) * error
     if bits[0] - width[0] > budget:
         warnings.warn(
             f"Even at strength 1, where only the kept attributes leave, they tell {bits[0]:.2f} "
@@ -338,7 +338,7 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
         )
         return 0
     # The attackers learned from few photos; what there is for others must stay within reach, too.
-    limit = frontier["limit_bits"] + norm.ppf(_CONFIDENCE) * frontier["limit_error"]
+    limit = frontier["limit_bits"] + norm.ppf(CONFIDENCE) * frontier["limit_error"]
     reach = np.maximum(bits + width, limit)
     fits = (bits <= budget) & (reach <= _REACH * budget)
     fits[-1] = False  # all features back would be the plain reconstruction

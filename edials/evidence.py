@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import sem
+from scipy.stats import norm, sem
 from sklearn.covariance import ledoit_wolf
 
 from .audit.exchange import table_of_people
+
+#: How sure the upper end of an estimate is, one-sided.
+CONFIDENCE = 0.95
 
 
 class Evidence(NamedTuple):
@@ -57,8 +60,8 @@ def limit_of(
 
     Where networks have seen a set, what they take off of a person may be all there, and only a part
     in photos they have not seen: then the two sets do not vary together. So what any two photos of
-    the second set have in common is looked at, too, and the greater is told, with the error of what
-    is between sets, of more photos.
+    the second set have in common is looked at, too, and that is told whose upper end (one-sided,
+    95 %) is the greater.
 
     Parameters
     ----------
@@ -85,9 +88,13 @@ def limit_of(
         return 0.0, 0.0
     told = [_limits_of_people(*pair, cells, count) for pair in (*pairs, *of_seen)]
     between = np.mean([across for across, _ in told], axis=0)
-    bits, error = mean_and_error(between)
-    inside = mean_and_error(np.mean([within for _, within in told[: len(pairs)]], axis=0))[0]
-    return max(bits, inside), error
+    inside = np.mean([within for _, within in told[: len(pairs)]], axis=0)
+    return max(mean_and_error(between), mean_and_error(inside), key=_upper_end)
+
+
+def _upper_end(estimate: tuple[float, float]) -> float:
+    bits, error = estimate
+    return bits + float(norm.ppf(CONFIDENCE)) * error
 
 
 def _limits_of_people(

@@ -94,12 +94,12 @@ def fit_frontier(
             None if kept is None else kept.take(fitted_on),
             basis,
         )
-        features = trial.rotate(torch.from_numpy(given)).numpy()[:, order]
         always = (turns[:, None] / (turns.std() or 1.0)).astype(np.float32)
 
         def of(rows: NDArray[np.int64]) -> Evidence:
             own = np.searchsorted(names, people.codes[rows])
-            return Evidence(features[rows], own, always[rows])
+            features = trial.rotate(torch.from_numpy(given[rows])).numpy()[:, order]
+            return Evidence(features, own, always[rows])
 
         return of(first), of(second)
 
@@ -110,13 +110,14 @@ def fit_frontier(
     cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
 
     halvings = halvings_of(people.codes, shares, seed)
-    halves = [half for halving in halvings for half in halving][1:]  # less the gallery
+    # The very first half is the gallery.
+    asked, *more = [evidence(half, shares.judged) for halving in halvings for half in halving]
     found = measure(
-        *evidence(*shares),
+        *asked,
         read,
         cells,
         seed,
-        pairs=[evidence(half, shares.judged) for half in halves],
+        pairs=more,
         of_seen=[evidence(*halving) for halving in halvings],
     )
     reach = norm.ppf(0.975) * found["leakage_error"]

@@ -1,7 +1,8 @@
 """Saving fitted estimators without pickle: loading a file runs none of its contents.
 
 A file is a zip of one JSON description and plain NumPy arrays. It is confidential all the same: it
-holds the key of the draws, the names of the people, and a network that recognises them.
+holds the key of the draws, the names of the people, a network that recognises them, and what it and
+the autoencoder make of those with many photos, on average.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from .surrogate_decoder import SurrogateDecoder
 from .surrogates import SurrogatePrior
 
 #: Grows when an older edials could not read the file.
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     kind.__name__: kind
     for kind in (
@@ -128,10 +129,10 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
                     f"{str(path)!r} has format {version}; this edials reads up to "
                     f"{FORMAT_VERSION}. Update edials."
                 )
-            if version < 5 and tree["estimator"].get("name") == "EDIALSAnonymizer":
+            if version < FORMAT_VERSION and tree["estimator"].get("name") == "EDIALSAnonymizer":
                 raise ModelFileError(
-                    f"{str(path)!r} has format {version}; expected 5 or later for an anonymizer, "
-                    f"which now takes off more of the person. Fit it again."
+                    f"{str(path)!r} has format {version}; expected {FORMAT_VERSION} for an "
+                    f"anonymizer, which now takes off more of the person. Fit it again."
                 )
             return _Rebuilder(archive, device, resolved).build(tree["estimator"])
     except ModelFileError:

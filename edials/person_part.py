@@ -2,8 +2,8 @@
 
 No direction of the latents is free of who somebody is. What a recogniser sees of a picture
 foretells, a little, the latents of the same person's other photos, also of people it never saw. Of
-people with many fitted photos more is known: how these differ from what is foretold. Less both,
-what is given back shows more for what it tells.
+people with many fitted photos more is known: how these differ from what is foretold. With both
+taken off, what is given back shows more of the picture for what it tells of the person.
 """
 
 from __future__ import annotations
@@ -44,12 +44,15 @@ class PersonPart:
         Directions of the people with many fitted photos.
     beyond : ndarray of shape (n_known, latent_dim)
         Their part beyond what is foretold, as far as it is known.
+    nobody : float
+        Cosine with a known person below which a photo is rather of nobody who is known.
     """
 
     centre: NDArray[np.float32]
     slope: NDArray[np.float32]
     known: NDArray[np.float32]
     beyond: NDArray[np.float32]
+    nobody: float
 
     def taken_off(
         self, latents: NDArray[np.float32], embeddings: NDArray[np.float32]
@@ -74,15 +77,17 @@ class PersonPart:
         part = np.zeros((len(latents), self.slope.shape[1]))
         seen = embeddings[usable]
         part[usable] = matmul(seen - self.centre, self.slope.astype(np.float64))
-        if len(self.known):
-            who = softmax(matmul(normalize(seen), self.known.T.astype(np.float64)) / _ALIKE, axis=1)
+        if len(self.known) and len(seen):
+            alike = matmul(normalize(seen), self.known.T.astype(np.float64))
+            alike = np.column_stack([alike, np.full(len(seen), self.nobody)])
+            who = softmax(alike / _ALIKE, axis=1)[:, :-1]
             part[usable] += matmul(who, self.beyond.astype(np.float64))
         return (latents - part).astype(np.float32)
 
 
 _NOTHING = np.zeros((0, 0), np.float32)
 #: Takes nothing off.
-NO_PART = PersonPart(np.zeros(0, np.float32), _NOTHING, _NOTHING, _NOTHING)
+NO_PART = PersonPart(np.zeros(0, np.float32), _NOTHING, _NOTHING, _NOTHING, 0.0)
 
 
 def fit_person_part(
@@ -93,7 +98,7 @@ def fit_person_part(
     A ridge regression of the mean latents of the person's other photos on the photo's embedding.
     Its penalty is the one that foretells best for people it was not fitted on. What the mean of
     five photos or more of somebody differs by from what is foretold is taken off of who looks like
-    that person, as far as it is not chance.
+    that person, as far as it is not chance; of who looks like none of them nothing more is.
 
     Parameters
     ----------
@@ -145,8 +150,15 @@ def fit_person_part(
     regression = Ridge(alpha=_PENALTIES[best]).fit(predictors, others, sample_weight=weights)
     slope = scale * regression.coef_.T
     left = latents[rows] - (embeddings[rows] - centre) @ slope
-    known, beyond = _beyond(left, normalize(embeddings[rows].astype(np.float64)), own)
-    return PersonPart(*(part.astype(np.float32) for part in (centre, slope, known, beyond)))
+    seen = normalize(embeddings[rows].astype(np.float64))
+    known, beyond = _beyond(left, seen, own)
+    return PersonPart(
+        centre.astype(np.float32),
+        slope.astype(np.float32),
+        known.astype(np.float32),
+        beyond.astype(np.float32),
+        _between(seen, own, known),
+    )
 
 
 def _beyond(
@@ -162,3 +174,17 @@ def _beyond(
         return known, means  # of nobody
     shares = counts[many] / (counts[many] + HALF_KNOWN)
     return normalize(known), shares[:, None] * (means - means.mean(axis=0))
+
+
+def _between(
+    seen: NDArray[np.float64], people: NDArray[np.int64], known: NDArray[np.float64]
+) -> float:
+    """Half way from how alike a known person's photos are to them to how alike those of others."""
+    if not len(known):
+        return 0.0
+    alike = seen @ known.T
+    many = np.flatnonzero(np.bincount(people) >= _KNOWN_PHOTOS)
+    own = people[:, None] == many
+    counted = own.any(axis=1)
+    best_other = np.where(own, 0.0, alike).max(axis=1)
+    return float((alike[own].mean() + best_other[counted].mean()) / 2)

@@ -34,8 +34,8 @@ _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
 # Numbers of features given back in training: what will be, so many times as often as each of some
 # others, for who changes the strength later and for images that are released at strength 1.
 _OFTEN, _OTHERS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
-# The effect of the turn of the head in training; a little less than in draws, since the decoder
-# learns how little a turn that is read with noise says, and shows it less.
+# The effect of the turn of the head in training; much less than in draws, since the decoder learns
+# how little a turn that is read with noise says, and shows it less.
 _TURN_EMPHASIS = 4.5
 #: Where a larger share is given back, draws are so near to photos that the autoencoder's own
 #: decoder shows them better (on LFW similarity is 0.54 by both at 64 of 512).

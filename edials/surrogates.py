@@ -211,7 +211,8 @@ class ConditionalDraw:
         noise : ndarray of shape (n, n_features)
             Standard normal.
         turns : ndarray of shape (n,), optional
-            Which way heads are turned; None for any way.
+            Which way heads are turned; None for any way. Farther than 2.5 standard deviations from
+            the mean is drawn as so far.
 
         Returns
         -------

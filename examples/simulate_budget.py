@@ -52,7 +52,7 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
     fitted = np.flatnonzero(turn < FITTED)
 
     shares = share_out(people[fitted], np.ones(len(fitted), dtype=bool), seed)
-    gallery, judged = (fitted[rows] for rows in shares)
+    judged = fitted[shares.judged]
     # As in a fit, the recogniser has not seen what is judged.
     taught = np.setdiff1d(fitted, judged)
     recogniser = LinearDiscriminantAnalysis().fit(latents[taught], people[taught])
@@ -79,12 +79,14 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
     def trial(first: np.ndarray, second: np.ndarray) -> tuple[Evidence, Evidence]:
         return evidence(np.setdiff1d(fitted, np.concatenate([first, second])), first, second)
 
+    # The very first half is the attackers' gallery.
+    told, *more = [trial(half, judged) for halving in halvings for half in halving]
     frontier = measure(
-        *trial(gallery, judged),
+        *told,
         cells[people[judged]],
         cells,
         seed,
-        pairs=[trial(half, judged) for halving in halvings for half in halving][1:],
+        pairs=more,
         of_seen=[trial(*halving) for halving in halvings],
     )
     with warnings.catch_warnings(record=True):

@@ -55,6 +55,16 @@ def blocks_moved(images, size=4):
     return moved.reshape(n, rows, columns, size, size, 3).swapaxes(2, 3).reshape(images.shape)
 
 
+def test_pictures_that_differ_in_little_are_told_apart_by_their_pixels():
+    people = np.repeat(np.arange(10), 12)
+    light = np.random.default_rng(0).integers(100, size=120).astype(np.uint8)
+    images = np.full((120, 16, 16, 3), 128, np.uint8)
+    images[..., 0] += light[:, None, None]
+    images[np.arange(120), people, people] += 1  # one level of one pixel is everybody's own
+    attacker = PixelAttacker(n_components=40).fit(images[::2], people[::2])
+    assert (attacker.scores(images[1::2]).argmax(axis=1) == people[1::2]).all()
+
+
 class ClearPixels(PixelAttacker):
     name, learns_from = "static LDA", "clear"
 

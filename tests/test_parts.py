@@ -29,7 +29,7 @@ from edials._training import TrainingLength
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.explainer import path_gradients
-from edials.identity_basis import fit_identity_basis, picture_metric, raw_basis
+from edials.identity_basis import HALF_KNOWN, fit_identity_basis, picture_metric, raw_basis
 from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
 from edials.losses import dissimilarity_metric, structural_similarity
@@ -461,6 +461,10 @@ def test_a_turned_head_is_given_back_with_any_feature_only():
         drawn = draw(np.zeros((2, 6)), nothing, noise, asked)
         assert (drawn[1, 0] - drawn[0, 0] > 1) == moves
         np.testing.assert_allclose(drawn[0, 1:], drawn[1, 1:], atol=0.5)
+    # No photo is turned farther than 2.5 standard deviations: a draw for one would be a ghost.
+    far = turns.mean() + turns.std() * np.array([2.5, 10.0])
+    drawn = prior.given(np.arange(6) < 5)(np.zeros((2, 6)), nothing, noise, far)
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_draws_of_a_class_of_few_people_do_not_look_like_these():
@@ -565,6 +569,8 @@ def test_person_part_is_what_the_recogniser_foretells():
     partly = seen.copy()
     partly[0, 3], partly[1, 0] = np.nan, np.inf
     np.testing.assert_array_equal(part.taken_off(others, partly)[:2], others[:2])
+    # Nor does it matter whether there are others.
+    np.testing.assert_array_equal(part.taken_off(others[:2], partly[:2]), others[:2])
     # Nobody known twice, nothing seen, or seen without rhyme or reason: nothing is foretold.
     by_chance = generator.standard_normal(embeddings.shape).astype(np.float32)
     nobody = np.full_like(embeddings, np.nan)
@@ -605,5 +611,15 @@ def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
     ]
     assert left[0] < 0.6 * left[1] < 0.6 * agreeing(one, other)
     assert part.known.shape == (60, 8)
+    # As far as the mean of twenty photos is known, less what they all have in common.
+    means = (latents - (embeddings - part.centre) @ part.slope).reshape(60, 20, 5).mean(axis=1)
+    expected = (means - means.mean(axis=0)) * 20 / (20 + HALF_KNOWN)
+    np.testing.assert_allclose(part.beyond, expected, atol=1e-4)
+    # A stranger is not taken for the known person who looks like them most.
+    stranger = normalize(np.array([[1.0] + 7 * [-1.0]])).astype(np.float32)
+    nothing = np.zeros((1, 5), np.float32)
+    strangers = [p.taken_off(nothing, stranger) for p in (part, foretold)]
+    assert (stranger @ part.known.T).max() < part.nobody - 0.1
+    np.testing.assert_allclose(*strangers, atol=0.2 * np.abs(part.beyond).max())
     # Of four photos the mean is chance.
     assert not len(fit_person_part(some, of_some, few).known)
