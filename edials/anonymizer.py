@@ -70,8 +70,9 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         photos, kept from the networks; 1 where too few people are there to measure, with a warning.
     risk_budget : float, default=0.05
         Leakage to accept for ``strength="auto"``: bits about the person beyond the kept attributes,
-        per photo, mean over the people of the fit who share their attributes with others. What is
-        measured stays within it, and the upper end of its interval (one-sided, 95 %) within twice.
+        per photo, mean over the people of the fit who share their attributes with others. What
+        attackers find stays within it, as does the upper end (one-sided, 95 %) of what there is for
+        attackers with any number of photos.
     temperature : float in (0, 1], default=0.3
         How far draws spread: 1 as far as people do, so that who trains on releases meets a variety;
         less for faces that are more like photos and more alike. It tells nothing about the person

@@ -34,7 +34,7 @@ from .audit.exchange import (
     table_of_people,
 )
 from .discriminant import discriminant
-from .evidence import CONFIDENCE, Evidence, limit_of, mean_and_error
+from .evidence import Evidence, limit_of, mean_and_error
 from .exceptions import CalibrationWarning, IdentityLeakWarning
 
 # Fewer people than this say nothing about a budget, and fewer photos cannot be shared out.
@@ -46,8 +46,10 @@ _HALVINGS = 6
 # Numbers of features that are tried: about half as many again each time.
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _SHRINKAGES = (0.1, 0.5)
-# The leakage may be up to so many times the budget, no more.
-_REACH = 2.0
+# One-sided, at 95 %: the leakage may be up to twice the budget, no more. What there is for
+# attackers with any number of photos may not be more than the budget: twice as much could be left
+# of the person in new photos, where networks know their own better.
+_CONFIDENCE, _REACH = 0.95, 2.0
 _WORKS = 0.01
 # Attackers who find less than this many bits in all features together are no attackers.
 _PROOF = 0.1
@@ -303,9 +305,9 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
     frontier : dict
         From :func:`measure`.
     budget : float
-        Bits, mean over the people who share their cell: what attackers found must not exceed it;
-        twice as much must not be exceeded by its upper end (one-sided, 95 %), nor by the upper end
-        of what there is for attackers with any number of photos.
+        Bits, mean over the people who share their cell: it must not be exceeded by what attackers
+        found, nor by the upper end (one-sided, 95 %) of what there is for attackers with any number
+        of photos; nor twice as much by the upper end of what they found.
 
     Returns
     -------
@@ -326,7 +328,7 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
             stacklevel=3,
         )
         return 0
-    width = norm.ppf(CONFIDENCE) * error
+    width = norm.ppf(_CONFIDENCE) * error
     if bits[0] - width[0] > budget:
         warnings.warn(
             f"Even at strength 1, where only the kept attributes leave, they tell {bits[0]:.2f} "
@@ -337,15 +339,14 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
             stacklevel=3,
         )
         return 0
-    # The attackers learned from few photos; what there is for others must stay within reach, too.
-    limit = frontier["limit_bits"] + norm.ppf(CONFIDENCE) * frontier["limit_error"]
-    reach = np.maximum(bits + width, limit)
-    fits = (bits <= budget) & (reach <= _REACH * budget)
+    # The attackers learned from few photos; what there is for others must stay within, too.
+    limit, limit_width = frontier["limit_bits"], norm.ppf(_CONFIDENCE) * frontier["limit_error"]
+    fits = (bits <= budget) & (bits + width <= _REACH * budget) & (limit + limit_width <= budget)
     fits[-1] = False  # all features back would be the plain reconstruction
     taken = int(np.argmin(fits))
     given = int(frontier["given_back"][taken - 1]) if taken else 0
     # The first number that was not shown to fit: does it leak, or are too few people there?
-    first, margin = min(taken, 1), reach - bits
+    first, margin = min(taken, 1), np.maximum(width, limit_width)
     if given == 0 and bits[first] - margin[first] <= budget:
         needed = n_people * (margin[first] / budget) ** 2
         warnings.warn(
