@@ -73,7 +73,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         per photo, mean over the people of the fit who share their attributes with others. What
         attackers find stays within it, as does the upper end (one-sided, 95 %) of what there is for
         attackers with any number of photos.
-    temperature : float in (0, 1], default=0.3
+    temperature : float in (0, 1], default=0.2
         How far draws spread: 1 as far as people do, so that who trains on releases meets a variety;
         less for faces that are more like photos and more alike. It tells nothing about the person
         and can be set after ``fit``.
@@ -150,7 +150,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         perturbation: str = "surrogate",
         strength: float | str = "auto",
         risk_budget: float = 0.05,
-        temperature: float = 0.3,
+        temperature: float = 0.2,
         basis: str = "identity",
         attribute_weight: float = 1.0,
         on_failure: str = "blank",

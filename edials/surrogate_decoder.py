@@ -34,9 +34,6 @@ _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
 # Numbers of features given back in training: what will be, so many times as often as each of some
 # others, for who changes the strength later and for images that are released at strength 1.
 _OFTEN, _OTHERS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
-# The effect of the turn of the head in training; much less than in draws, since the decoder learns
-# how little a turn that is read with noise says, and shows it less.
-_TURN_EMPHASIS = 4.5
 #: Where a larger share is given back, draws are so near to photos that the autoencoder's own
 #: decoder shows them better (on LFW similarity is 0.54 by both at 64 of 512).
 MOST_GIVEN_BACK = 1 / 8
@@ -239,9 +236,9 @@ class _Drawer:
         self.generator = np.random.default_rng(seed)
         count = len(order)
         self.given_back = in_training(given_back, count)
+        # As far as draws spread by default in `given`: farther than in releases, which shows better.
         self.draws = {
-            back: prior.given(choose(order, 1 - back / count), turn_emphasis=_TURN_EMPHASIS)
-            for back in set(self.given_back)
+            back: prior.given(choose(order, 1 - back / count)) for back in set(self.given_back)
         }
 
     def __call__(self, rows: NDArray[np.float32]) -> torch.Tensor:
