@@ -236,7 +236,7 @@ class _Drawer:
         self.generator = np.random.default_rng(seed)
         count = len(order)
         self.given_back = in_training(given_back, count)
-        # As far as draws spread by default in `given`: farther than in releases, which shows better.
+        # Spread as `given` has it by default: farther than in releases.
         self.draws = {
             back: prior.given(choose(order, 1 - back / count)) for back in set(self.given_back)
         }
