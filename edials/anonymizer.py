@@ -71,8 +71,9 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
     risk_budget : float, default=0.05
         Leakage to accept for ``strength="auto"``: bits about the person beyond the kept attributes,
         per photo, mean over the people of the fit who share their attributes with others. What
-        attackers find stays within it, as does the upper end (one-sided, 95 %) of what there is for
-        attackers with any number of photos.
+        attackers find stays within it, its upper end (one-sided, 95 %) within twice; the upper end
+        of what there is for attackers with any number of photos within it, as far as the networks
+        know new photos as well as their own.
     temperature : float in (0, 1], default=0.2
         How far draws spread: 1 as far as people do, so that who trains on releases meets a variety;
         less for faces that are more like photos and more alike. It tells nothing about the person

@@ -306,8 +306,9 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
         From :func:`measure`.
     budget : float
         Bits, mean over the people who share their cell: it must not be exceeded by what attackers
-        found, nor by the upper end (one-sided, 95 %) of what there is for attackers with any number
-        of photos; nor twice as much by the upper end of what they found.
+        found, nor by the upper end of what there is for attackers with any number of photos
+        (one-sided, 95 % as far as networks know new photos as well as their own); nor twice as much
+        by the upper end of what was found.
 
     Returns
     -------
@@ -345,15 +346,27 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
     fits[-1] = False  # all features back would be the plain reconstruction
     taken = int(np.argmin(fits))
     given = int(frontier["given_back"][taken - 1]) if taken else 0
-    # The first number that was not shown to fit: does it leak, or are too few people there?
-    first, margin = min(taken, 1), np.maximum(width, limit_width)
-    if given == 0 and bits[first] - margin[first] <= budget:
-        needed = n_people * (margin[first] / budget) ** 2
-        warnings.warn(
-            f"The {n_people} people with {_FEWEST_PHOTOS} photos or more cannot show a leakage of "
-            f"{budget} bit: about {max(n_people + 1, round(needed))} would be needed. strength=1 "
-            f"is used.",
-            CalibrationWarning,
-            stacklevel=3,
-        )
+    if given == 0:
+        first = min(taken, 1)
+        found, most = (bits[first], width[first]), (limit[first], limit_width[first])
+        warnings.warn(_why_nothing(found, most, n_people, budget), CalibrationWarning, stacklevel=3)
     return given
+
+
+def _why_nothing(
+    found: tuple[float, float], most: tuple[float, float], n_people: int, budget: float
+) -> str:
+    """Does the first feature leak, or are too few people there; each a figure and its width."""
+    if max(found[0] - found[1], most[0] - most[1]) > budget:
+        return (
+            f"Even the first feature to be given back tells more than risk_budget={budget} bit, if "
+            f"not to few photos then to many. strength=1 is used."
+        )
+    told = "more would be needed to tell"
+    if found[0] <= budget and most[0] < budget:
+        short = max(found[1] / (_REACH * budget - found[0]), most[1] / (budget - most[0]))
+        told = f"about {max(n_people + 1, int(np.ceil(n_people * short**2)))} would be needed"
+    return (
+        f"The {n_people} people with {_FEWEST_PHOTOS} photos or more cannot show a leakage of "
+        f"{budget} bit: {told}. strength=1 is used."
+    )

@@ -132,7 +132,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
             if version < FORMAT_VERSION and tree["estimator"].get("name") == "EDIALSAnonymizer":
                 raise ModelFileError(
                     f"{str(path)!r} has format {version}; expected {FORMAT_VERSION} for an "
-                    f"anonymizer, which now takes off more of the person. Fit it again."
+                    f"anonymizer, which now takes the person off otherwise. Fit it again."
                 )
             return _Rebuilder(archive, device, resolved).build(tree["estimator"])
     except ModelFileError:

@@ -620,6 +620,13 @@ def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
     nothing = np.zeros((1, 5), np.float32)
     strangers = [p.taken_off(nothing, stranger) for p in (part, foretold)]
     assert (stranger @ part.known.T).max() < part.nobody - 0.1
-    np.testing.assert_allclose(*strangers, atol=0.2 * np.abs(part.beyond).max())
+    np.testing.assert_allclose(*strangers, atol=0.05 * np.abs(part.beyond).max())
+    anybody = dataclasses.replace(part, nobody=-1.0).taken_off(nothing, stranger)
+    assert np.abs(anybody - strangers[1]).max() > 0.1 * np.abs(part.beyond).max()
+    # Half way from a known person's own photos to who looks most like them.
+    alike = embeddings @ part.known.T
+    own_photos = np.arange(60) == many[:, None]
+    nearest = np.where(own_photos, -1, alike).max(axis=1)
+    np.testing.assert_allclose(part.nobody, (alike[own_photos].mean() + nearest.mean()) / 2, 1e-3)
     # Of four photos the mean is chance.
     assert not len(fit_person_part(some, of_some, few).known)

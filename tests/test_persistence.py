@@ -99,12 +99,12 @@ def test_damaged_and_foreign_files(fitted, tmp_path):
     for content in (
         {"edials": 99},
         {"edials": 1, "estimator": {"kind": "estimator", "name": "os"}},
-        {"edials": 4, "estimator": {"kind": "estimator", "name": "EDIALSAnonymizer"}},
+        {"edials": 5, "estimator": {"kind": "estimator", "name": "EDIALSAnonymizer"}},
     ):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("model.json", json.dumps(content))
         with pytest.raises(
-            ModelFileError, match=r"format 99|format 4; .* Fit it again|not a whole file"
+            ModelFileError, match=r"format 99|format 5; .* Fit it again|not a whole file"
         ):
             load(path)
     with pytest.raises(ValueError, match="device='nowhere'"):
