@@ -58,8 +58,8 @@ def limit_of(
     Where networks have seen a set, what they take off of a person may be all there, and only a part
     in photos they have not seen: then the two sets do not vary together. So what any two photos of
     the second set have in common is looked at, too, and the greater is told, with the error of what
-    is between sets, of more photos: that of two or three photos of a person would be four times as
-    large, and hide everything. So the error is too small where networks have learned by heart.
+    is between sets, of more photos: that of the few photos of one set is several times as large,
+    and would hide everything. So the error is too small where networks have learned by heart.
 
     Parameters
     ----------
