@@ -74,7 +74,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         attackers find stays within it, its upper end (one-sided, 95 %) within twice; the upper end
         of what there is for attackers with any number of photos within it, as far as the networks
         know new photos as well as their own.
-    temperature : float in (0, 1], default=0.2
+    temperature : float in (0, 1], default=0.15
         How far draws spread: 1 as far as people do, so that who trains on releases meets a variety;
         less for faces that are more like photos and more alike. It tells nothing about the person
         and can be set after ``fit``.
@@ -151,7 +151,7 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         perturbation: str = "surrogate",
         strength: float | str = "auto",
         risk_budget: float = 0.05,
-        temperature: float = 0.2,
+        temperature: float = 0.15,
         basis: str = "identity",
         attribute_weight: float = 1.0,
         on_failure: str = "blank",

@@ -34,9 +34,6 @@ _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
 # Numbers of features given back in training: what will be, so many times as often as each of some
 # others, for who changes the strength later and for images that are released at strength 1.
 _OFTEN, _OTHERS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
-# How far draws spread in training. Farther than in releases by default: who has learned not to take
-# noise for a face shows a nearer draw more like the photos that it could be of.
-_TEMPERATURES = (0.3, 0.5, 1.0)
 #: Where a larger share is given back, draws are so near to photos that the autoencoder's own
 #: decoder shows them better (on LFW similarity is 0.54 by both at 64 of 512).
 MOST_GIVEN_BACK = 1 / 8
@@ -239,16 +236,15 @@ class _Drawer:
         self.generator = np.random.default_rng(seed)
         count = len(order)
         self.given_back = in_training(given_back, count)
+        # Spread as `given` has it by default: farther than in releases.
         self.draws = {
-            back: prior.given(choose(order, 1 - back / count), temperature=1.0)
-            for back in set(self.given_back)
+            back: prior.given(choose(order, 1 - back / count)) for back in set(self.given_back)
         }
 
     def __call__(self, rows: NDArray[np.float32]) -> torch.Tensor:
         count = len(self.basis.mean)
         back = self.given_back[self.generator.integers(len(self.given_back))]
         noise = self.generator.standard_normal((len(rows), count))
-        noise *= self.generator.choice(_TEMPERATURES, (len(rows), 1))
         codes = np.rint(rows[:, count : count + self.n_attributes]).astype(np.int64)
         drawn = self.draws[back](rows[:, :count], codes, noise, rows[:, -1].astype(np.float64))
         return self.basis.unrotate(torch.from_numpy(drawn))

@@ -91,7 +91,7 @@ class SurrogatePrior:
         mask: NDArray[np.bool_],
         *,
         consistency: float = 0.9,
-        temperature: float = 0.2,
+        temperature: float = 0.3,
         turn_emphasis: float = _TURN_EMPHASIS,
     ) -> ConditionalDraw:
         """The distribution of the marked features, given the attributes and the other features.
@@ -106,7 +106,7 @@ class SurrogatePrior:
             Share of the variance that is removed along the directions which tell the attributes'
             classes apart (Fisher's): a draw should be typical of its attributes, or they are lost
             in the noise.
-        temperature : float in (0, 1], default=0.2
+        temperature : float in (0, 1], default=0.3
             Factor on the standard deviation of a draw. A Gaussian reaches further than faces do:
             its far draws look like several faces at once; nearer ones are more like faces, and more
             alike.

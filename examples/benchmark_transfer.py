@@ -30,8 +30,8 @@ TOLD = ("gender", "race")
 RELEASES = (
     ("clear", None),
     ("reconstruction", None),
-    ("full", 0.2),
-    ("calibrated", 0.2),
+    ("full", 0.15),
+    ("calibrated", 0.15),
     ("full", 1.0),
     ("calibrated", 1.0),
 )
