@@ -3,11 +3,12 @@
 __version__ = "0.1.0.dev0"
 
 from .anonymizer import EDIALSAnonymizer
-from .attributes import AttributeClassifier
-from .autoencoder import AdversarialAutoencoder
-from .outcome import AnonymizationResult
+from .models.attribute_classifier import AttributeClassifier
+from .models.autoencoder import AdversarialAutoencoder
+from .models.identity_classifier import IdentityClassifier
+from .models.surrogate_decoder import SurrogateDecoder
 from .persistence import load, save
-from .recognizer import IdentityClassifier
+from .release.result import AnonymizationResult
 
 __all__ = [
     "AdversarialAutoencoder",
@@ -15,6 +16,7 @@ __all__ = [
     "AttributeClassifier",
     "EDIALSAnonymizer",
     "IdentityClassifier",
+    "SurrogateDecoder",
     "load",
     "save",
 ]

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import assert_all_finite
 
-from .exceptions import InvalidImageError, InvalidLabelsError
+from .exceptions import InvalidImageError
 
 #: Networks halve the picture four times, so both sides must be a multiple of this.
 SIZE_MULTIPLE = 16
@@ -230,145 +229,3 @@ def check_batch_size(batch_size: Any, name: str = "batch_size") -> int:
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise ValueError(f"{name}={batch_size!r}; expected an integer of at least 1.")
     return int(batch_size)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """One column of labels as integer codes.
-
-    Attributes
-    ----------
-    codes : ndarray of shape (n_samples,), dtype int64
-        Index into ``classes``; -1 where the label is missing.
-    classes : ndarray of shape (n_classes,)
-        Sorted distinct labels.
-    """
-
-    codes: NDArray[np.int64]
-    classes: NDArray
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Where a label is present, shape (n_samples,)."""
-        return self.codes >= 0
-
-
-def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None) -> Labels:
-    """Encode labels, with None, NaN, and -1 among integers, taken as missing.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_samples,)
-    name : str
-        How to call them in an error.
-    n_samples : int, optional
-        Expected length.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If they are not one-dimensional, misaligned, of mixed types, or all missing.
-    """
-    if isinstance(values, dict):
-        raise InvalidLabelsError(
-            f"{name} is a dict; expected an array or DataFrame with one row per image, because "
-            f"cross-validation slices those and not dicts. Use pandas.DataFrame({name})."
-        )
-    if np.ndim(values) > 1:
-        raise InvalidLabelsError(
-            f"{name} has shape {np.shape(values)}; expected (n_samples,), one label per image."
-        )
-    column = pd.Series(np.asarray(values, dtype=object) if isinstance(values, list) else values)
-    if n_samples is not None and len(column) != n_samples:
-        raise InvalidLabelsError(
-            f"{name} has {len(column)} entries for {n_samples} images; expected one per image."
-        )
-    missing = column.isna().to_numpy(dtype=bool)
-    plain = column.to_numpy(dtype=object)
-    numeric = all(
-        isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        for value in plain[~missing]
-    )
-    if numeric:
-        whole = all(float(value).is_integer() for value in plain[~missing])
-        if not whole:
-            raise InvalidLabelsError(
-                f"{name} holds fractional numbers such as "
-                f"{next(v for v in plain[~missing] if not float(v).is_integer())!r}. Unknown label "
-                f"type: continuous. Expected classes; cut continuous values into groups first "
-                f"(pandas.cut)."
-            )
-        pairs = zip(missing, plain, strict=True)
-        minus_one = np.array([not gap and value == -1 for gap, value in pairs])
-        missing = missing | minus_one.astype(bool)
-    if missing.all():
-        raise InvalidLabelsError(f"Every entry of {name} is missing; expected at least one label.")
-    kinds = {isinstance(value, str) for value in plain[~missing]}
-    try:
-        if len(kinds) > 1:  # NumPy would turn 1 and "1" into one label
-            raise TypeError("strings and others")
-        classes, inverse = np.unique(np.array(list(plain[~missing])), return_inverse=True)
-    except TypeError as error:
-        raise InvalidLabelsError(
-            f"{name} mixes types that cannot be sorted together: {error}. Expected all strings or "
-            f"all integers."
-        ) from error
-    codes = np.full(len(column), -1, dtype=np.int64)
-    codes[~missing] = inverse
-    return Labels(codes, classes)
-
-
-def check_attributes(attributes: Any, n_samples: int) -> pd.DataFrame | None:
-    """Bring the kept attributes to a table with one categorical column per attribute.
-
-    Parameters
-    ----------
-    attributes : DataFrame, Series, array-like of shape (n_samples,) or (n_samples, n_attributes)
-        None keeps none.
-    n_samples : int
-
-    Returns
-    -------
-    DataFrame of shape (n_samples, n_attributes), or None
-        With a fresh index 0, 1, ...; missing labels are None.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If it is a dict, misaligned, or a column cannot be read as classes.
-    """
-    if attributes is None:
-        return None
-    if isinstance(attributes, dict):
-        raise InvalidLabelsError(
-            "attributes is a dict; expected a DataFrame, because cross-validation slices those and "
-            "not dicts. Use pandas.DataFrame(attributes)."
-        )
-    if isinstance(attributes, pd.DataFrame):
-        table = attributes.reset_index(drop=True)
-    elif isinstance(attributes, pd.Series):
-        table = attributes.reset_index(drop=True).to_frame(attributes.name or "attribute")
-    else:
-        array = np.asarray(attributes)
-        if array.ndim == 1:
-            table = pd.DataFrame({"attribute": array})
-        elif array.ndim == 2:
-            table = pd.DataFrame(array, columns=[f"attribute_{i}" for i in range(array.shape[1])])
-        else:
-            raise InvalidLabelsError(
-                f"attributes has shape {array.shape}; expected (n_samples,) or (n_samples, "
-                f"n_attributes)."
-            )
-    if len(table) != n_samples:
-        raise InvalidLabelsError(
-            f"attributes has {len(table)} rows for {n_samples} images; expected one per image."
-        )
-    if not table.shape[1]:
-        return None
-    decoded = {}
-    for column in table.columns:
-        labels = encode_labels(table[column], name=f"attribute {column!r}")
-        values = np.full(n_samples, None, dtype=object)
-        values[labels.known] = labels.classes[labels.codes[labels.known]]
-        decoded[str(column)] = values
-    return pd.DataFrame(decoded, dtype=object)

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from ._labels import Labels, encode_attributes
 from ._random import KeyedMixin, new_secret, stage_seeds
-from ._targets import encode_attributes
-from ._validation import Labels, check_images, to_uint8
-from .attribute_reader import records_of_people
-from .budget import spend, warn_of_too_few
-from .fitting import (
+from ._validation import ImageFormat, check_batch_size, check_images, to_uint8
+from .exceptions import IdentityLeakWarning, WithheldImageError
+from .explain.attribution import check_explainer
+from .fitting.attributes import check_kept, check_people, in_order_of, varied
+from .fitting.latent_model import (
     EXPLAINED_SAMPLES,
-    check_parameters,
-    check_people,
     embeddings_of,
-    engine_of,
     fit_surrogate_decoder,
     fit_surrogates,
     importance_of_features,
     match_rate,
     turns_of,
 )
-from .frontier import fit_frontier, shares_of, what_is_seen
-from .kept import check_kept, in_order_of, varied
-from .parts import Parts, common_of, fit_parts
-from .person_part import fit_person_part
-from .release import ReleaseMixin
-from .scoring import must_be_scorable, utility_less_excess
+from .fitting.networks import Parts, common_of, fit_parts
+from .latent.identity_regression import fit_person_part
+from .latent.surrogates import choose
+from .metrics.utility_risk import must_be_scorable, utility_less_excess
+from .networks.inference import check_precision
+from .release.attribute_reader import AttributeReader, records_of_people
+from .release.certification import DOOR_FMR, WITHHELD, Panel
+from .release.engine import Engine
+from .release.result import AnonymizationResult, Outcome
+from .release.streaming import joined, outcomes_of, parts_of, results_of
+from .strength.frontier import fit_frontier, what_is_seen
+from .strength.selection import spend, warn_of_too_few
+from .strength.splits import shares_of
 
 if TYPE_CHECKING:
     import shap
 
 
-class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator):
+# What is done once for all of them costs little, and evasion, which leaves few images active in its
+# late steps, keeps its batches full.
+_BATCHES = 8
+
+
+class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     """Remove who from face images and keep what they are used for.
 
     Images are encoded into latent features; a share ``strength`` of these, chosen once per fit, is
@@ -47,8 +60,8 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
     decoded and leaves through a door that checks it.
 
     At strength 1 the output depends on the image only through its predicted attributes. Below it,
-    where the turn of the head is kept as well (:mod:`edials.pose`), there is no guarantee, only
-    what is measured: by ``strength="auto"`` in ``fit``, by an audit afterwards.
+    where the turn of the head is kept as well (:mod:`edials.metrics.head_pose`), there is no
+    guarantee, only what is measured: by ``strength="auto"`` in ``fit``, by an audit afterwards.
 
     Parameters
     ----------
@@ -120,8 +133,9 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         Of ``strength="auto"``.
     frontier_ : dict of str to ndarray of shape (n_steps,)
         What ``strength="auto"`` measured, by number of features given back; see
-        :func:`edials.frontier.fit_frontier` and :func:`edials.frontier.what_is_seen`. Absent where
-        too few people are there to measure.
+        :func:`edials.strength.frontier.fit_frontier` and
+        :func:`edials.strength.frontier.what_is_seen`. Absent where too few people are there to
+        measure.
     true_match_rate_ : float
         How often the identity classifier matches two photos of one person, fitted ones, where
         strangers match once in a hundred times; NaN if it does not verify.
@@ -276,8 +290,9 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
             else:
                 warn_of_too_few()
             self.strength_ = 1 - given_back / len(self.order_)
+        back = int((~_chosen(self)).sum()) if self.perturbation == "surrogate" else 0
         self.surrogate_decoder_ = fit_surrogate_decoder(
-            self, engine, images, given, turns, people.codes, fitted_on, seeds["decoder"]
+            self, engine, images, given, turns, people.codes, fitted_on, back, seeds["decoder"]
         )
         engine = engine_of(self, mask=False)
         self.true_match_rate_ = match_rate(
@@ -296,6 +311,99 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         # Last and apart: refitting with None must not repeat the draws of the fit before.
         self._secret = new_secret(self.random_state)
         return self
+
+    # --- release -------------------------------------------------------------------------------
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Anonymize images, one out for one in and in order.
+
+        What cannot be certified is replaced by its strength-1 version, and what fails even so by
+        a grey blank; never by the original.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+            Also a memory map, of which one batch is read at a time; a list of paths, read as
+            :class:`~edials.images.ImageReader` does; or an iterator of images, of arrays of them,
+            or of paths.
+
+        Returns
+        -------
+        ndarray of the shape and dtype of ``X``
+
+        Raises
+        ------
+        InvalidImageError, UnreadableImageError
+            If the images are not of the size seen in fit, or cannot be read.
+        WithheldImageError
+            If ``on_failure="raise"`` and an image had to be withheld.
+        """
+        outcome, image_format = self._run(X, scored=False)
+        withheld = int((outcome.verdicts == WITHHELD).sum())
+        if withheld:
+            message = f"{withheld} of {len(outcome.verdicts)} images could not be certified"
+            if self.on_failure == "raise":
+                raise WithheldImageError(f"{message}; anonymize(X) returns the others.")
+            warnings.warn(f"{message} and were blanked.", IdentityLeakWarning, stacklevel=2)
+        return image_format.restore(outcome.pictures)
+
+    def anonymize(self, X: ArrayLike) -> AnonymizationResult:
+        """Anonymize images and return the certified ones only, with what became of each.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        AnonymizationResult
+        """
+        return AnonymizationResult.of(*self._run(X, scored=True))
+
+    def anonymize_stream(
+        self, X: ArrayLike | Iterator[Any], *, chunk_size: int = 1024
+    ) -> Iterator[AnonymizationResult]:
+        """Anonymize any number of images, chunk by chunk, with the memory of one chunk.
+
+        Parameters
+        ----------
+        X : array, memory map, list of paths, or iterator of images, of arrays of them, or of paths
+            As :meth:`transform` takes it.
+        chunk_size : int, default=1024
+            Images in a chunk, which ``n_jobs`` workers share; at least so many of an iterator of
+            arrays.
+
+        Yields
+        ------
+        AnonymizationResult
+            Of one chunk; ``kept_indices`` count from the first image of all.
+
+        Raises
+        ------
+        InvalidImageError, UnreadableImageError
+            If images cannot be used or read; the chunks before are out by then.
+        """
+        engine, rows = self._ready(), check_batch_size(chunk_size, "chunk_size")
+        engine.warn_of_known_ways(self.true_match_rate_, stacklevel=3)
+        parts = parts_of(X, self.image_shape_, rows)
+        return results_of(outcomes_of(engine, parts, self._rows(), self.n_jobs, scored=True))
+
+    def _run(self, X: Any, scored: bool) -> tuple[Outcome, ImageFormat]:
+        engine = self._ready()
+        engine.warn_of_known_ways(self.true_match_rate_, stacklevel=4)
+        parts = parts_of(X, self.image_shape_, None)
+        told = outcomes_of(engine, parts, self._rows(), self.n_jobs, scored)
+        outcomes, formats = zip(*told, strict=True)
+        return joined(outcomes), formats[0]
+
+    def _rows(self) -> int:
+        """How many images the engine takes at a time."""
+        return self.batch_size * _BATCHES
+
+    def _ready(self) -> Engine:
+        check_is_fitted(self, ["prior_", "_secret"])
+        check_parameters(self)
+        return engine_of(self)
 
     # --- explain and score -------------------------------------------------------------------
 
@@ -360,3 +468,66 @@ class EDIALSAnonymizer(KeyedMixin, ReleaseMixin, TransformerMixin, BaseEstimator
         tags.target_tags.required = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def check_parameters(model: Any) -> None:
+    """Refuse what an anonymizer's parameters cannot be, before anything is fitted."""
+    if model.strength != "auto":
+        choose(np.arange(1), model.strength)
+    if not model.risk_budget > 0:
+        raise ValueError(f"risk_budget={model.risk_budget!r}; expected bits, more than 0.")
+    if not 0 < model.temperature <= 1:
+        raise ValueError(f"temperature={model.temperature!r}; expected more than 0, at most 1.")
+    check_batch_size(model.batch_size)
+    check_precision(model.precision)
+    check_explainer(model.explainer)
+    if not model.attribute_weight >= 0:
+        raise ValueError(f"attribute_weight={model.attribute_weight!r}; expected 0 or more.")
+    for name, possible in (
+        ("perturbation", ("surrogate", "evade")),
+        ("basis", ("identity", "raw")),
+        ("on_failure", ("blank", "raise")),
+    ):
+        if getattr(model, name) not in possible:
+            raise ValueError(f"{name}={getattr(model, name)!r}; expected one of {possible}.")
+
+
+def engine_of(model: Any, mask: bool = True) -> Engine:
+    """A fitted anonymizer's parts together; ``mask=False`` while nothing is chosen yet."""
+    panel = Panel(model.identity_classifier_, DOOR_FMR)
+    return Engine(
+        autoencoder=model.autoencoder_,
+        decoder=getattr(model, "surrogate_decoder_", None),
+        reader=AttributeReader(model.attribute_classifier_, panel, model._records),
+        panel=panel,
+        basis=model.basis_,
+        person_part=model._person_part,
+        prior=model.prior_,
+        centre=model._centre,
+        spread=model._spread,
+        background=model._background,
+        background_codes=model._background_codes,
+        mask=_chosen(model) if mask else np.zeros(0, dtype=bool),
+        secret=model._secret if mask else b"",
+        temperature=model.temperature,
+        perturbation=model.perturbation,
+        explainer=model.explainer,
+        precision=model.precision,
+    )
+
+
+def _chosen(model: Any) -> NDArray[np.bool_]:
+    if model.perturbation == "evade":
+        return choose(model.order_, 1.0)
+    if model.strength != "auto":
+        return choose(model.order_, model.strength)
+    if not hasattr(model, "strength_"):
+        raise NotFittedError(
+            f"strength='auto' is measured in fit, and this {type(model).__name__} was fitted "
+            f"without; fit it again, or set a number."
+        )
+    if model.risk_budget != model._spent:
+        raise ValueError(
+            f"risk_budget={model.risk_budget}, but {model._spent} was spent in fit; fit again."
+        )
+    return choose(model.order_, model.strength_)

@@ -25,18 +25,18 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from ._training import FaceNet
 from ._validation import resolve_device
 from .anonymizer import EDIALSAnonymizer
-from .attributes import AttributeClassifier
-from .autoencoder import AdversarialAutoencoder
 from .exceptions import ModelFileError
-from .identity_basis import IdentityBasis
 from .images import ImageReader
-from .person_part import PersonPart
-from .recognizer import IdentityClassifier
-from .surrogate_decoder import SurrogateDecoder
-from .surrogates import SurrogatePrior
+from .latent.identity_basis import IdentityBasis
+from .latent.identity_regression import PersonPart
+from .latent.surrogates import SurrogatePrior
+from .models.attribute_classifier import AttributeClassifier
+from .models.autoencoder import AdversarialAutoencoder
+from .models.identity_classifier import IdentityClassifier
+from .models.surrogate_decoder import SurrogateDecoder
+from .networks.training import FaceNet
 
 #: Grows when an older edials could not read the file.
 FORMAT_VERSION = 6

@@ -5,7 +5,7 @@ import pytest
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials.datasets import make_faces
-from edials.surrogate_decoder import SurrogateDecoder
+from edials.models.surrogate_decoder import SurrogateDecoder
 
 matplotlib.use("Agg")
 

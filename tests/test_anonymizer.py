@@ -25,16 +25,17 @@ from threadpoolctl import threadpool_limits
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials._random import forked_torch
 from edials._validation import to_tensor
-from edials.certification import WITHHELD
+from edials.anonymizer import engine_of
 from edials.exceptions import (
     IdentityLeakWarning,
     InvalidImageError,
     InvalidLabelsError,
     WithheldImageError,
 )
-from edials.fitting import engine_of, turns_of
-from edials.losses import structural_similarity
-from edials.surrogate_decoder import SurrogateDecoder, in_training
+from edials.fitting.latent_model import turns_of
+from edials.metrics.ssim import structural_similarity
+from edials.models.surrogate_decoder import SurrogateDecoder, in_training
+from edials.release.certification import WITHHELD
 
 # Ten people and fewer are alone with their attributes, and hardly recognised by a tiny network.
 FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -108,7 +109,7 @@ def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeyp
     engine = engine_of(fitted)
     codes = engine.reader.codes(originals)
     monkeypatch.setattr(
-        "edials.engine.keyed_normal",
+        "edials.release.engine.keyed_normal",
         lambda secret, images, shape: (
             np.random.default_rng(0).standard_normal((len(images), *shape)).astype(np.float32)
         ),
@@ -131,7 +132,7 @@ def test_strength_0_is_never_certified(faces, fitted, monkeypatch):
         result = plain.anonymize(faces.images[:5])
     assert not len(result.images)
     assert set(result.verdicts) == {"uncertified"}
-    monkeypatch.setattr("edials.engine.is_original", lambda a, b: np.ones(len(a), bool))
+    monkeypatch.setattr("edials.release.engine.is_original", lambda a, b: np.ones(len(a), bool))
     with pytest.warns(IdentityLeakWarning):
         assert (plain.transform(faces.images[:5]) == 128).all()
 
@@ -186,7 +187,7 @@ def test_evade_fools_its_classifier_and_warns(faces, fitted):
 
 def test_withheld_images_are_blank_listed_and_counted(faces, fitted, monkeypatch):
     monkeypatch.setattr(
-        "edials.engine.is_original",
+        "edials.release.engine.is_original",
         lambda first, second: (
             (first[:, None] == faces.images[:5:2]).all(axis=(2, 3, 4)).any(axis=1)
         ),

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from edials._random import forked_torch
-from edials.attribution import (
+from edials.explain.attribution import (
     DeepExplainer,
     ExpectedGradients,
     PermutationExplainer,
@@ -19,8 +19,8 @@ from edials.attribution import (
     mean_absolute,
     path_gradients,
 )
-from edials.identity_score import IdentityScore, SimilarityScore
-from edials.networks import Decoder, Recogniser
+from edials.explain.identity_score import IdentityScore, SimilarityScore
+from edials.networks.modules import Decoder, Recogniser
 
 D, N, PEOPLE = 12, 4, 6
 

@@ -27,18 +27,10 @@ from edials.audit import (
     reidentification_risk,
     utility_retention,
 )
-from edials.audit.attackers import (
-    ClassifierAttacker,
-    LatentAttacker,
-    PixelAttacker,
-    StaticAttacker,
-)
-from edials.audit.calibration import interval
+from edials.audit.attackers.base import ClassifierAttacker, PixelAttacker, StaticAttacker
 from edials.audit.figures import People, judge_scores
 from edials.audit.linkage import nearest_neighbour_linkage
-from edials.audit.pages import picture_sheet
-from edials.audit.retention import picture_retention
-from edials.audit.risk import attribute_floor, cross_validated_risk, rank_1
+from edials.audit.report.pages import picture_sheet
 from edials.audit.scorers import (
     ReleaseScorer,
     neg_reidentification_risk_scorer,
@@ -49,8 +41,12 @@ from edials.audit.utility import macro_f1
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.exceptions import InvalidImageError, InvalidLabelsError
+from edials.metrics.leakage import interval
+from edials.metrics.linear_attack import LatentAttacker
+from edials.metrics.retention import picture_retention
+from edials.metrics.risk import attribute_floor, cross_validated_risk, rank_1
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "benchmarks"))
 from simulate_audit import render_again
 
 

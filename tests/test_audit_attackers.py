@@ -10,14 +10,20 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from edials.audit import audit
-from edials.audit.adaptive import PairAttacker
-from edials.audit.attackers import KINDS, PixelAttacker, PoisonAttacker, kind_of
-from edials.audit.campaign import fresh_releases, pairs_to_learn_from
-from edials.audit.files import file_findings
-from edials.audit.leaks import ChoiceAttacker, _share_interval, donor_matches, withheld_p_value
-from edials.audit.reading import role
-from edials.audit.roster import make_attackers
-from edials.audit.undoing import ReverseAttacker
+from edials.audit.attackers.base import (
+    KINDS,
+    ChoiceAttacker,
+    PixelAttacker,
+    PoisonAttacker,
+    kind_of,
+)
+from edials.audit.attackers.inversion import ReverseAttacker
+from edials.audit.attackers.pairs import PairAttacker
+from edials.audit.attackers.registry import make_attackers
+from edials.audit.disclosure import _share_interval, donor_matches, withheld_p_value
+from edials.audit.inputs.files import file_findings
+from edials.audit.report.text import role
+from edials.audit.runner import fresh_releases, pairs_to_learn_from
 from edials.datasets import draw_factors, make_faces, render_faces
 from edials.exceptions import InvalidLabelsError
 

@@ -11,23 +11,23 @@ from matplotlib import pyplot
 from sklearn.metrics import DetCurveDisplay
 
 from edials.audit import audit
-from edials.audit.album import album_figures, pool_releases
-from edials.audit.attackers import PixelAttacker
-from edials.audit.calibration import calibrate, combine, log_predicted_cell
-from edials.audit.campaign import Material
-from edials.audit.exchange import (
+from edials.audit.attackers.base import PixelAttacker
+from edials.audit.figures import People, judge_scores
+from edials.audit.groups import group_table, people_table, worst_person
+from edials.audit.learning_curve import is_cheap
+from edials.audit.runner import Material
+from edials.datasets import make_faces
+from edials.metrics.album import album_figures, pool_releases
+from edials.metrics.leakage import calibrate, combine, log_predicted_cell
+from edials.metrics.permutation import (
     exchange_people,
     max_t_p_value,
     permutation_p_value,
     table_of_people,
 )
-from edials.audit.figures import People, judge_scores
-from edials.audit.groups import group_table, people_table, worst_person
-from edials.audit.learning import is_cheap
-from edials.audit.open_set import verification
-from edials.datasets import make_faces
+from edials.metrics.verification import verification
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "benchmarks"))
 from simulate_audit import judge_releases, render_again, someone_else
 
 CELLS = np.arange(60) % 10

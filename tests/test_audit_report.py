@@ -15,24 +15,19 @@ import pytest
 from PIL import Image
 
 from edials.audit import audit
-from edials.audit.attackers import PixelAttacker
-from edials.audit.charts import Bar, Point, risk_chart, tradeoff_plane
-from edials.audit.curves import Curve, det_chart, learning_chart
+from edials.audit.attackers.base import PixelAttacker
 from edials.audit.detection import detection_retention, face_detector
-from edials.audit.folders import pictures_by_name, size_of_both
-from edials.audit.reading import not_tried, verdict
-from edials.audit.retention import (
-    diversity,
-    histogram_agreement,
-    light_proxy,
-    picture_retention,
-    yaw_proxy,
-)
+from edials.audit.inputs.folders import pictures_by_name, size_of_both
+from edials.audit.report.charts import Bar, Point, risk_chart, tradeoff_plane
+from edials.audit.report.curves import Curve, det_chart, learning_chart
+from edials.audit.report.text import not_tried, verdict
 from edials.audit.utility import f1_by_class, f1_by_group, group_gaps
 from edials.baselines import GaussianBlur
 from edials.datasets import draw_factors, load_image_folder, make_faces, render_faces
 from edials.exceptions import InvalidImageError, UnreadableImageError
 from edials.images import picture_size
+from edials.metrics.head_pose import yaw_proxy
+from edials.metrics.retention import diversity, histogram_agreement, light_proxy, picture_retention
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 
 from edials.audit import audit, excess_risk
-from edials.audit.attackers import PixelAttacker
-from edials.audit.calibration import calibrate, interval, log_in_cell
-from edials.audit.exchange import smallest_p_value
-from edials.audit.folders import size_of_both
-from edials.audit.reading import verdict
+from edials.audit.attackers.base import PixelAttacker
+from edials.audit.inputs.folders import size_of_both
+from edials.audit.report.text import verdict
 from edials.baselines import GaussianBlur, GaussianNoise
 from edials.datasets import make_faces
 from edials.exceptions import InvalidLabelsError
+from edials.metrics.leakage import calibrate, interval, log_in_cell
+from edials.metrics.permutation import smallest_p_value
 
 
 @pytest.fixture(scope="module")

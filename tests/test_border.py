@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from edials._validation import check_images, encode_labels, to_pictures, to_tensor, to_uint8
+from edials._labels import encode_labels
+from edials._validation import check_images, to_pictures, to_tensor, to_uint8
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.images import read_image
 

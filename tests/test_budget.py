@@ -12,14 +12,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from edials import load, save
-from edials._targets import encode_attributes
-from edials._validation import encode_labels
-from edials.attribute_reader import AttributeReader, records_of_people
+from edials._labels import encode_attributes, encode_labels
 from edials.audit import FrontierDisplay
-from edials.budget import halvings_of, measure, share_out, spend
-from edials.evidence import Evidence, limit_of
 from edials.exceptions import CalibrationWarning, IdentityLeakWarning
-from edials.frontier import shares_of
+from edials.release.attribute_reader import AttributeReader, records_of_people
+from edials.strength.capacity import Evidence, limit_of
+from edials.strength.leakage import measure
+from edials.strength.selection import spend
+from edials.strength.splits import halvings_of, share_out, shares_of
 
 # Half of the people here are the others by another name, so nobody is recognised well.
 FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -278,7 +278,7 @@ def test_strength_auto(faces, fitted, tmp_path):
     kept = pd.concat([faces.kept, faces.kept], ignore_index=True)
     model.set_params(risk_budget=1e6)
     asked = Mock(wraps=measure)
-    with patch("edials.frontier.measure", asked):
+    with patch("edials.strength.frontier.measure", asked):
         model.fit(images, identity=np.concatenate([names, names]), attributes=kept)
     # Networks have seen no second set of the pairs that they may not have seen: it is the judged.
     of_judged, trusted = asked.call_args.args[1], asked.call_args.kwargs["pairs"]

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageFilter
 from sklearn.frozen import FrozenEstimator
 
-import edials.demo
+import edials.cli.demo
 from edials import EDIALSAnonymizer, save
-from edials.cli import main
+from edials.cli.main import main
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_demo(tmp_path, monkeypatch, capsys):
         "CROWD": 30,
         "JUDGED": 60,
     }.items():
-        monkeypatch.setattr(edials.demo, f"_{name}", value)
-    monkeypatch.setattr(edials.demo, "_SIZE", 32)
+        monkeypatch.setattr(edials.cli.demo, f"_{name}", value)
+    monkeypatch.setattr(edials.cli.demo, "_SIZE", 32)
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
     table = pd.read_csv(tmp_path / "demo" / "report.csv", index_col=0)
     assert list(table.index) == ["clear", "reconstruction", "anonymized"]

@@ -12,24 +12,25 @@ import edials
 import edials.audit.scorers
 import edials.baselines
 import edials.datasets
-from edials.audit.adaptive import PairAttacker
-from edials.audit.attackers import (
+from edials.audit.attackers.base import (
+    ChoiceAttacker,
     ClassifierAttacker,
-    LatentAttacker,
     LogisticAttacker,
     PixelAttacker,
     PoisonAttacker,
     RoleAttacker,
     StaticAttacker,
 )
-from edials.audit.calibration import calibrate
-from edials.audit.files import file_findings
-from edials.audit.leaks import ChoiceAttacker, donor_matches, withheld_p_value
+from edials.audit.attackers.inversion import ReverseAttacker
+from edials.audit.attackers.pairs import PairAttacker
+from edials.audit.disclosure import donor_matches, withheld_p_value
+from edials.audit.inputs.files import file_findings
 from edials.audit.scorers import ReleaseScorer
-from edials.audit.undoing import ReverseAttacker
 from edials.datasets import make_faces
 from edials.images import ImageReader
-from edials.perturbation import evade
+from edials.metrics.leakage import calibrate
+from edials.metrics.linear_attack import LatentAttacker
+from edials.release.evasion import evade
 
 ROOT = Path(edials.__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
-from edials.surrogate_decoder import SurrogateDecoder
+from edials.models.surrogate_decoder import SurrogateDecoder
 
 SHAPE = (16, 16, 3)
 

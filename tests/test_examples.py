@@ -12,7 +12,7 @@ from PIL import Image
 
 from edials.datasets import make_faces
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "benchmarks"
 
 
 def test_benchmark_on_a_miniature_of_mtf(tmp_path):

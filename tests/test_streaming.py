@@ -12,12 +12,14 @@ import pytest
 import torch
 from joblib import parallel_config
 
-from edials import AnonymizationResult, certification, fitting, streaming
+from edials import AnonymizationResult
 from edials._validation import check_images, to_tensor
+from edials.anonymizer import engine_of
 from edials.exceptions import InvalidImageError, UnreadableImageError
 from edials.images import write_image
-from edials.losses import structural_similarity
-from edials.outcome import Outcome
+from edials.metrics.ssim import structural_similarity
+from edials.release import certification, streaming
+from edials.release.result import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +131,13 @@ def test_a_stream_says_what_is_wrong_and_keeps_what_is_done(faces, fitted, tmp_p
 
 
 def test_an_engine_is_packed_once_and_unpacked_once_per_worker(fitted, tmp_path):
-    shipment = streaming.Shipment(fitting.engine_of(fitted), tmp_path)
+    shipment = streaming.Shipment(engine_of(fitted), tmp_path)
     assert shipment.packed is shipment.packed
     received = pickle.loads(pickle.dumps(shipment))
     assert pickle.loads(pickle.dumps(shipment)) is received
     assert received.packed.tobytes() == shipment.packed.tobytes()
     assert pickle.loads(pickle.dumps(received)) is received  # as dask moves it on
-    another = streaming.Shipment(fitting.engine_of(fitted), tmp_path)
+    another = streaming.Shipment(engine_of(fitted), tmp_path)
     assert pickle.loads(pickle.dumps(another)) is not received
 
 

@@ -5,8 +5,8 @@ method, and returns an :class:`AuditReport`.
 """
 
 from ._audit import audit
-from .displays import FaceSheetDisplay, FrontierDisplay, RiskDisplay, TradeoffDisplay
-from .report import AuditReport
+from .report.displays import FaceSheetDisplay, FrontierDisplay, RiskDisplay, TradeoffDisplay
+from .report.report import AuditReport
 from .scorers import excess_risk, reidentification_risk, utility_retention
 
 __all__ = [

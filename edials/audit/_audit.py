@@ -9,24 +9,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .._labels import Labels, check_attributes, encode_labels
 from .._random import stage_seeds
-from .._validation import Labels, check_attributes, encode_labels
 from ..exceptions import InvalidLabelsError
-from .campaign import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
-from .cell_reader import read_cells
+from ..metrics.permutation import exchange_people, max_t_p_value
+from ..metrics.retention import picture_retention
+from ..metrics.risk import attribute_floor, cells_of_people, share_alone
+from .attackers.base import ChoiceAttacker, check_choices
+from .attackers.cell_reader import read_cells
+from .attackers.registry import make_attackers
 from .detection import detection_retention
-from .exchange import exchange_people, max_t_p_value
+from .disclosure import withheld_p_value
 from .figures import People, attribute_rank_floor, predicted_floor
-from .files import file_findings
 from .groups import people_table
-from .leaks import ChoiceAttacker, check_choices, withheld_p_value
-from .learning import learning_curve
+from .inputs.files import file_findings
+from .inputs.pairs import Pairs, read_pairs
+from .learning_curve import learning_curve
 from .linkage import copies_of_originals, link_release
-from .pairs import Pairs, read_pairs
-from .report import AuditReport
-from .retention import picture_retention
-from .risk import attribute_floor, cells_of_people, share_alone
-from .roster import make_attackers
+from .report.report import AuditReport
+from .runner import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
 from .utility import LinearJudge, f1_by_attribute, f1_by_class, f1_by_group, what_judges_say
 
 _SPLITS = ("enrol", "validation", "probe")
@@ -71,7 +72,7 @@ def audit(
         "quick" are the linear ones; "standard" adds networks, static and retrained; "thorough" a
         second retrained one of another shape and loss, and "reverse". A sequence names single
         attackers as the report does, or holds objects that follow
-        :mod:`edials.audit.attackers`.
+        :mod:`edials.audit.attackers.base`.
     anonymizer : EDIALSAnonymizer, optional
         Fitted: the method is public, so attackers then use its latents, and those that retrain
         anonymize the enrolled photos themselves, once more for "quick" and three times else.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .album import album_figures, successes
-from .calibration import (
+from ..metrics.album import album_figures, successes
+from ..metrics.leakage import (
     Calibration,
     by_person,
     calibrate,
@@ -19,10 +19,10 @@ from .calibration import (
     log_predicted_cell,
     within_rank,
 )
-from .exchange import exchange_people, permutation_p_value, table_of_people
+from ..metrics.permutation import exchange_people, permutation_p_value, table_of_people
+from ..metrics.risk import rank_1
+from ..metrics.verification import verification
 from .groups import worst_person
-from .open_set import verification
-from .risk import rank_1
 
 #: An attacker is evidence if on clear photos it reaches this share of the best one's success.
 SANITY_SHARE = 0.7
@@ -99,7 +99,7 @@ class AttackFigures:
         People with more than twice their floor, and the number expected by chance.
     tar_at_fmr_1e2, tar_at_fmr_1e3, eer : float
         Verification against impostors of the same cell, see
-        :func:`edials.audit.open_set.verification`.
+        :func:`edials.metrics.verification.verification`.
     shown : str, default="released"
         Which probes it was shown: "released", "clear" (its gallery is poisoned) or "choices".
     still_learning : bool or None
@@ -108,7 +108,7 @@ class AttackFigures:
         Whose pairs (photo, what was released for it) it learned from as well: "the gallery", or
         "31 other people"; empty for who learns from no pairs.
     kind : str, default=""
-        What it tries, see :data:`edials.audit.attackers.KINDS`; "ensemble" for all sound ones
+        What it tries, see :data:`edials.audit.attackers.base.KINDS`; "ensemble" for all sound ones
         together, empty if nobody said.
     network, uses_encoder : bool, default=False
         Whether it is a neural network, and whether it uses the anonymizer's own encoder.

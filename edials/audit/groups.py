@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .calibration import interval
-from .risk import cells_of_people
+from ..metrics.leakage import interval
+from ..metrics.risk import cells_of_people
 
 #: Fewer people than this are too few to say anything of their group.
 SMALL_GROUP = 10

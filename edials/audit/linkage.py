@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestNeighbors
 
-from ..certification import is_original
-from .attackers import LatentAttacker, PixelAttacker
+from ..metrics.linear_attack import LatentAttacker
+from ..metrics.verification import equal_error_rate
+from ..release.certification import is_original
+from .attackers.base import PixelAttacker
 from .figures import People
-from .open_set import equal_error_rate
 
 
 def link_release(

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from .._validation import check_attributes, check_images, encode_labels, to_uint8
-from ..certification import is_blank
+from .._labels import check_attributes, encode_labels
+from .._validation import check_images, to_uint8
 from ..exceptions import InvalidLabelsError
-from .attackers import PixelAttacker
-from .risk import cells_of_people, cross_validated_excess, cross_validated_risk
+from ..metrics.risk import cells_of_people, cross_validated_excess, cross_validated_risk
+from ..release.certification import is_blank
+from .attackers.base import PixelAttacker
 from .utility import LinearJudge, person_disjoint_utility
 
 
@@ -26,8 +27,8 @@ def reidentification_risk(
     ----------
     anonymized : array-like of shape (n_samples, height, width, 3)
     identity : array-like of shape (n_samples,)
-    attacker : see :mod:`edials.audit.attackers`, optional
-        None takes :class:`~edials.audit.attackers.PixelAttacker`.
+    attacker : see :mod:`edials.audit.attackers.base`, optional
+        None takes :class:`~edials.audit.attackers.base.PixelAttacker`.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def excess_risk(
     identity : array-like of shape (n_samples,)
     attributes : DataFrame or array-like, optional
         The kept ones; None is one cell.
-    attacker : see :mod:`edials.audit.attackers`, optional
+    attacker : see :mod:`edials.audit.attackers.base`, optional
     """
     images, people = _released(anonymized, identity)
     cells = cells_of_people(people, check_attributes(attributes, len(people)))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from .._targets import encode_attributes
-from .._validation import encode_labels, to_uint8
+from .._labels import encode_attributes, encode_labels
+from .._validation import to_uint8
 from ..exceptions import InvalidLabelsError
 from ._filters import FaceAnonymizer, fault, to_levels
 

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from ..exceptions import InvalidLabelsError
-from ._sources import Labels, PathLike, Source, labelled, some
+from ._image_folder import Labels, PathLike, Source, labelled, some
 
 _UTKFACE_GENDER = {"0": "male", "1": "female"}
 _UTKFACE_RACE = {"0": "White", "1": "Black", "2": "Asian", "3": "Indian", "4": "Other"}

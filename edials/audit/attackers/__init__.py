@@ -1,0 +1,1 @@
+"""Attackers: linear ones and networks, by their roles in Newton et al. (2005)."""

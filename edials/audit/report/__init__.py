@@ -1,0 +1,1 @@
+"""The report of an audit: text, JSON, one HTML page, and matplotlib displays."""

@@ -1,0 +1,5 @@
+"""The command ``edials``."""
+
+from .main import main
+
+__all__ = ["main"]

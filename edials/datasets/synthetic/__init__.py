@@ -1,0 +1,1 @@
+"""Made-up faces, drawn by a small renderer."""

@@ -1,0 +1,1 @@
+"""SHAP values of the identity decision over the latent features."""

@@ -1,0 +1,230 @@
+"""The explainer of our own: expected gradients, batched, and what all explainers share."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .._random import stage_seeds
+from .._validation import resolve_device
+from ..networks.inference import autocast
+from .identity_score import Score, device_of, evaluating, score_latents
+
+with warnings.catch_warnings():
+    # shap 0.51 colours its maps by a call that matplotlib 3.11 means to retire; may go when shap
+    # uses Colormap.with_extremes.
+    warnings.filterwarnings("ignore", "The set_(bad|over|under|extremes) function will be depre")
+    import shap
+
+
+class Explainer:
+    """Settings and checks that all explainers share; a row's background is that of its group."""
+
+    def __init__(
+        self,
+        score: Any,
+        background: ArrayLike,
+        *,
+        groups: ArrayLike | None = None,
+        background_groups: ArrayLike | None = None,
+        batch_size: int = 256,
+        random_state: Any = None,
+        feature_names: list[str] | None = None,
+        device: torch.device | str | None = None,
+    ):
+        self.score, self.batch_size = score, batch_size
+        self.background = as_array(background)
+        self.groups, self.background_groups = groups, background_groups
+        self.random_state, self.feature_names = random_state, feature_names
+        self.device = device_of(score) if device is None else resolve_device(device)
+
+    def __call__(self, latents: ArrayLike) -> shap.Explanation:
+        """Explain latents.
+
+        Parameters
+        ----------
+        latents : array-like or Tensor of shape (n, d)
+
+        Returns
+        -------
+        shap.Explanation
+            Values of shape (n, d); base values of shape (n,), the mean score of each row's
+            background.
+        """
+        data = as_array(latents)
+        if data.ndim != 2 or self.background.shape[1:] != data.shape[1:] or not data.size:
+            raise ValueError(
+                f"latents have shape {data.shape}, the background {self.background.shape}; "
+                f"expected (n, d) and (n_background, d), with at least one row."
+            )
+        members = self._members(len(data))
+        seed = stage_seeds(self.random_state, "samples")["samples"]
+        with evaluating(self.score):
+            values, base_values = self._explain(data, members, seed)
+        names = self.feature_names or [f"latent {feature}" for feature in range(data.shape[1])]
+        return shap.Explanation(
+            values=values, base_values=base_values, data=data, feature_names=list(names)
+        )
+
+    def _members(self, n: int) -> list[NDArray[np.int64]]:
+        """Background rows of every explained row."""
+        everyone = np.arange(len(self.background))
+        if self.groups is None or self.background_groups is None:
+            if self.groups is not None or self.background_groups is not None:
+                raise ValueError("groups and background_groups are given together or not at all.")
+            return [everyone] * n
+        own, theirs = np.asarray(self.groups), np.asarray(self.background_groups)
+        if own.shape != (n,) or theirs.shape != everyone.shape:
+            raise ValueError(
+                f"groups have shape {own.shape}, background_groups {theirs.shape}; "
+                f"expected ({n},) and {everyone.shape}."
+            )
+        rows = {group: np.flatnonzero(theirs == group) for group in set(own.tolist())}
+        return [rows[group] if len(rows[group]) else everyone for group in own.tolist()]
+
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        raise NotImplementedError
+
+    def _evaluate(self, latents: NDArray, rows: NDArray) -> NDArray[np.float64]:
+        return score_latents(self.score, latents, rows, self.device, self.batch_size)
+
+    def _base_values(self, members: list[NDArray]) -> NDArray[np.float64]:
+        """Mean score of each row's background, decoding the background once where possible."""
+        if not isinstance(self.score, Score):
+            return np.array(
+                [
+                    self._evaluate(self.background[own], np.full(len(own), row)).mean()
+                    for row, own in enumerate(members)
+                ]
+            )
+        with torch.no_grad():
+            batches = torch.from_numpy(self.background).split(self.batch_size)
+            outputs = torch.cat([self.score.outputs(part.to(self.device)) for part in batches])
+            means = []
+            for row, own in enumerate(members):
+                rows = torch.full((len(own),), row, device=outputs.device)
+                said = outputs[torch.from_numpy(own).to(outputs.device)]
+                means.append(float(self.score.compare(said, rows).double().mean()))
+        return np.array(means)
+
+
+class ExpectedGradients(Explainer):
+    """Expected gradients (Erion et al. 2021), batched over images and samples.
+
+    ``phi = mean over samples of (z - b) * d score / d z at b + alpha (z - b)`` with a background
+    row ``b`` drawn for every image and sample, and alpha stratified over [0, 1]. shap's
+    GradientExplainer estimates the same image by image, with alpha drawn freely.
+
+    Parameters
+    ----------
+    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
+    background : array-like of shape (n_background, d)
+    n_samples : int, default=50
+        Gradients per image.
+    values_only : bool, default=False
+        Without base values, which are NaN then; and every batch is filled, so that not even the
+        last bit of a value depends on the number of rows.
+    groups : array-like of shape (n,), optional
+        Attribute cell of each explained row.
+    background_groups : array-like of shape (n_background,), optional
+        With both, a row's background are the rows of its own cell; all, where there are none.
+    batch_size : int, default=256
+    random_state : int, RandomState instance or None
+    feature_names : list of str, optional
+    device : torch.device or str, optional
+        By default, that of the score's parameters.
+
+    References
+    ----------
+    Erion, Janizek, Sturmfels, Lundberg and Lee (2021), "Improving performance of deep learning
+    models with axiomatic attribution priors and expected gradients", eq. 3.
+    """
+
+    def __init__(
+        self,
+        score: Any,
+        background: ArrayLike,
+        *,
+        n_samples: int = 50,
+        values_only: bool = False,
+        **settings: Any,
+    ):
+        super().__init__(score, background, **settings)
+        self.n_samples, self.values_only = n_samples, values_only
+
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # Every row's random numbers come from its own bytes: neither the batch size nor the other
+        # rows matter.
+        own_draws = [_generator_of(row, seed).random((2, self.n_samples)) for row in data]
+        uniform, jitter = np.stack(own_draws, axis=1)
+        picks = np.stack(
+            [own[(draw * len(own)).astype(int)] for own, draw in zip(members, uniform, strict=True)]
+        ).ravel()
+        alphas = ((np.arange(self.n_samples) + jitter) / self.n_samples).astype(np.float32).ravel()
+        rows = np.repeat(np.arange(len(data)), self.n_samples)
+
+        values = np.zeros(data.shape)
+        # Around all batches, so that weights that want gradients are converted once.
+        with autocast(self.device, getattr(self.score, "precision", "float32")):
+            for start in range(0, len(rows), self.batch_size):
+                part = np.arange(start, min(start + self.batch_size, len(rows)))
+                count = len(part)
+                if self.values_only:
+                    part = np.pad(part, (0, self.batch_size - count), mode="edge")
+                pieces = (self.background[picks[part]], data[rows[part]], alphas[part], rows[part])
+                base, here, alpha, row = (torch.from_numpy(p).to(self.device) for p in pieces)
+                products = path_gradients(self.score, base, here, alpha, row)[:count]
+                np.add.at(values, rows[part[:count]], products.double().cpu().numpy())
+        values /= self.n_samples
+        if self.values_only:
+            return values, np.full(len(data), np.nan)
+        return values, self._base_values(members)
+
+
+def path_gradients(
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    base: torch.Tensor,
+    here: torch.Tensor,
+    alpha: torch.Tensor,
+    rows: torch.Tensor,
+) -> torch.Tensor:
+    """Expected gradients' summand: ``(z - b) * d score / d z`` at ``b + alpha (z - b)``.
+
+    Parameters
+    ----------
+    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
+    base, here : Tensors of shape (m, d)
+        The background b and the explained latents z.
+    alpha, rows : Tensors of shape (m,)
+
+    Returns
+    -------
+    Tensor of shape (m, d)
+    """
+    with torch.enable_grad():
+        between = torch.lerp(base, here, alpha[:, None]).detach().requires_grad_()
+        # The rows do not mix, so the gradient of the sum is every row's own gradient.
+        (gradient,) = torch.autograd.grad(score(between, rows).sum(), between)
+    return (here - base) * gradient
+
+
+def _generator_of(row: NDArray, seed: int) -> np.random.Generator:
+    digest = hashlib.blake2b(row.tobytes(), key=seed.to_bytes(8, "big"), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
+
+
+def as_array(rows: Any) -> NDArray[np.float32]:
+    """A C-ordered float32 copy, which torch may share: the caller's array may be read-only."""
+    if isinstance(rows, torch.Tensor):
+        rows = rows.detach().cpu().numpy()
+    return np.array(rows, dtype=np.float32, order="C")

@@ -1,0 +1,163 @@
+"""shap's own explainers behind the same face: one output a row, global generators given back."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .._random import forked_torch
+from .expected_gradients import Explainer, shap
+from .identity_score import modules_of
+
+# Linear modules that shap does not list: the plain gradient it falls back to is exact for them.
+_LINEAR_MODULES = "Unflatten|Upsample|UpsamplingNearest2d|UpsamplingBilinear2d|PixelShuffle"
+
+
+class DeepExplainer(Explainer):
+    """shap's DeepExplainer (DeepLIFT), one output per row.
+
+    Exact on convolutions, batch normalisation and ReLU modules that are used once. The normalised
+    embedding, the log-odds and the cosine are not attributed exactly: read
+    :func:`completeness_error` beside the values. Networks with layer or group normalisation, or
+    with activations used twice or in place, are refused by shap.
+
+    Parameters
+    ----------
+    score : IdentityScore, SimilarityScore or any score with ``for_row``
+    background : array-like of shape (n_background, d)
+    groups, background_groups, batch_size, random_state, feature_names, device
+        As for :class:`ExpectedGradients`.
+
+    Raises
+    ------
+    ValueError
+        When called, if no network is found in the score: its activations could not be hooked.
+    """
+
+    _kind: Any = shap.DeepExplainer
+
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self._kind is shap.DeepExplainer and not modules_of(self.score):
+            raise ValueError(
+                "No nn.Module was found in the score, so shap.DeepExplainer would silently return "
+                "plain gradients; pass modules or their methods, or use explainer='gradient'."
+            )
+        values = np.zeros(data.shape)
+        behind = torch.from_numpy(self.background).to(self.device)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=rf"unrecognized nn.Module: ({_LINEAR_MODULES})$"
+            )
+            for row, own in enumerate(members):
+                with _global_state_kept((seed + row) % 2**31), torch.enable_grad():
+                    built = self._kind(self.score.for_row(row), behind[torch.from_numpy(own)])
+                    latent = torch.from_numpy(data[row : row + 1]).to(self.device)
+                    values[row] = _call_shap(built, latent).reshape(data.shape[1])
+        return values, self._base_values(members)
+
+
+class ForeignExplainer(DeepExplainer):
+    """Somebody's own explainer: ``kind(module, background Tensor)`` is built for every row."""
+
+    def __init__(self, kind: Any, score: Any, background: ArrayLike, **settings: Any):
+        super().__init__(score, background, **settings)
+        self._kind = kind
+
+
+class PermutationExplainer(Explainer):
+    """shap's PermutationExplainer over groups of latent features, for scores without gradients.
+
+    Parameters
+    ----------
+    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
+    background : array-like of shape (n_background, d)
+    n_groups : int, default=16
+        Contiguous blocks of features; a block's value is spread evenly over its features.
+    n_permutations : int, default=5
+        Orders of the blocks, each run forwards and backwards.
+    n_background : int, default=50
+        A row with a larger background gets that many rows of it, drawn at random. An image costs
+        about ``2 * n_groups * n_permutations * n_background`` scores.
+    groups, background_groups, batch_size, random_state, feature_names, device
+        As for :class:`ExpectedGradients`.
+    """
+
+    def __init__(
+        self,
+        score: Any,
+        background: ArrayLike,
+        *,
+        n_groups: int = 16,
+        n_permutations: int = 5,
+        n_background: int = 50,
+        **settings: Any,
+    ):
+        super().__init__(score, background, **settings)
+        self.n_groups, self.n_permutations = n_groups, n_permutations
+        self.n_background = n_background
+
+    def _explain(
+        self, data: NDArray, members: list[NDArray], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        blocks = np.array_split(np.arange(data.shape[1]), min(self.n_groups, data.shape[1]))
+        block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+        generator = np.random.default_rng(seed)
+        values, base_values = np.zeros(data.shape), np.zeros(len(data))
+        for row, own in enumerate(members):
+            own = np.sort(generator.permutation(own)[: self.n_background])
+            by_block, base_values[row] = self._one_row(row, data[row], own, block_of, seed)
+            values[row] = (by_block / np.bincount(block_of))[block_of]
+        return values, base_values
+
+    def _one_row(
+        self, row: int, latent: NDArray, own: NDArray, block_of: NDArray, seed: int
+    ) -> tuple[NDArray[np.float64], float]:
+        # shap sees one column per block: the number of the row it is taken from, the last being
+        # the explained one. So its masker mixes blocks, and no background value can equal ours.
+        source = np.vstack([self.background[own], latent])
+        n_blocks, here = int(block_of[-1]) + 1, len(own)
+        numbers = np.repeat(np.arange(here, dtype=float)[:, None], n_blocks, axis=1)
+
+        def value_of(mixed: NDArray) -> NDArray[np.float64]:
+            latents = source[mixed.astype(int)[:, block_of], np.arange(source.shape[1])]
+            return self._evaluate(latents, np.full(len(latents), row))
+
+        with _global_state_kept((seed + row) % 2**31):
+            masker = shap.maskers.Independent(numbers, max_samples=len(numbers))
+            explainer = shap.PermutationExplainer(value_of, masker, seed=(seed + row) % 2**31)
+            explained = explainer(
+                np.full((1, n_blocks), float(here)),
+                max_evals=self.n_permutations * (2 * n_blocks + 1),
+                silent=True,
+            )
+        return explained.values[0], float(np.ravel(explained.base_values)[0])
+
+
+def _call_shap(built: Any, latent: torch.Tensor) -> NDArray[np.float64]:
+    """A shap explainer's values, by its ``shap_values`` if it has them and else by calling it."""
+    if not hasattr(built, "shap_values"):
+        found = built(latent)
+        return np.asarray(getattr(found, "values", found), dtype=np.float64)
+    # What is not attributed exactly is measured by completeness_error instead of refused.
+    extra = {"check_additivity": False} if isinstance(built, shap.DeepExplainer) else {}
+    return np.asarray(built.shap_values(latent, **extra), dtype=np.float64)
+
+
+@contextlib.contextmanager
+def _global_state_kept(seed: int) -> Iterator[None]:
+    """Seed what shap draws from, NumPy's global generator, and give the caller's state back."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        np.random.seed(seed)  # noqa: NPY002
+        with forked_torch(seed):
+            yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002

@@ -1,0 +1,1 @@
+"""The latent features: their basis, and what replaces them."""

@@ -1,0 +1,1 @@
+"""The estimators that hold networks: autoencoder and classifiers."""

@@ -1,0 +1,378 @@
+"""The identity classifier: who is it (closed set), and are these two the same (verification)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+from torch.nn import functional
+
+from .._discriminant import COSINE_SCALE, discriminant
+from .._labels import encode_labels
+from .._random import forked_torch, stage_seeds
+from .._splits import split_rows
+from .._validation import check_batch_size, check_images, resolve_device
+from ..exceptions import InvalidLabelsError
+from ..networks.augmentation import augment_faces
+from ..networks.inference import as_it_evaluates, check_precision, map_images
+from ..networks.losses import margin_loss
+from ..networks.modules import Recogniser, mirrored, preset
+from ..networks.training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
+from ..networks.training import train as train_net
+
+# Enough held-out pictures to estimate a false match rate of 1e-3 from their pairs.
+_IMPOSTOR_ROWS = 1500
+
+# How long training takes if nobody says so: steps, and the fewest and most epochs.
+_TYPICAL = TrainingLength(1500, 12, 80)
+
+
+class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
+    """Face recogniser: a residual network trained with a cosine margin, holding a skorch net.
+
+    After training, the closed-set decision is a linear discriminant analysis of the unit
+    embeddings, which uses every photo of a person at once; :meth:`enrol` computes it anew for
+    another gallery without training the network again. Mirrored pictures are embedded too and
+    averaged.
+
+    Parameters
+    ----------
+    size : {"tiny", "small", "base"}, default="small"
+    depth : int, default=2
+        Residual blocks in each halving stage.
+    module : callable, optional
+        Own network: called as ``module(image_shape=..., n_classes=..., width=...,
+        embedding_dim=..., depth=...)``, returns an nn.Module whose ``forward`` gives cosines
+        (n, n_classes) and whose ``embed`` gives unit embeddings.
+    shrinkage : float, default=0.3
+        Share of the spherical part in the discriminant analysis' covariance, in [0, 1].
+    margin : float, default=0.1
+        Margin of the training loss, in units of cosine.
+    balance : float, default=0.5
+        Images of a person with n images are drawn in proportion to ``n ** -balance``: 0 draws
+        images evenly, 1 people. Ignored with ``sample_weight``.
+    max_epochs : int, optional
+        None makes about 1,500 optimisation steps, but 12 epochs at least and 80 at most.
+    learning_rate : float, default=0.004
+    batch_size : int, default=64
+    validation_fraction : float, default=0.1
+        Share of each person's images held out for early stopping and for the thresholds.
+    patience : int, optional
+        Epochs without a better held-out loss before training stops, the best weights kept; None
+        waits for a third of ``max_epochs``.
+    image_shape : tuple (height, width, 3), optional
+        Needed for flat rows only.
+    warm_start : bool, default=False
+        Start from the previous fit's backbone; only the people's directions start anew.
+    device : str, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the network computes in, training and inference: bfloat16 where the device has it, by
+        default.
+    random_state : int, RandomState instance or None, default=None
+    verbose : int, default=0
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_people,)
+    image_shape_ : tuple (height, width, 3)
+    net_ : skorch net
+    module_ : nn.Module
+    head_ : nn.Linear
+        From unit embeddings to one logit per person.
+    n_trained_people_ : int
+        People seen in ``fit``; :meth:`enrol` changes ``classes_`` and not this.
+    impostor_similarities_ : ndarray, sorted
+        Cosines of held-out pictures of different people.
+    n_features_in_ : int
+
+    References
+    ----------
+    Wang et al. (2018), "CosFace: large margin cosine loss for deep face recognition".
+    Belhumeur, Hespanha and Kriegman (1997), "Eigenfaces vs. Fisherfaces".
+
+    Examples
+    --------
+    >>> from edials.datasets import make_faces
+    >>> from edials.models.identity_classifier import IdentityClassifier
+    >>> faces = make_faces(4, 10, size=32, random_state=0)
+    >>> recogniser = IdentityClassifier("tiny", max_epochs=2, random_state=0)
+    >>> recogniser.fit(faces.images, faces.identity).embed(faces.images).shape
+    (40, 32)
+    """
+
+    def __init__(
+        self,
+        size: str = "small",
+        *,
+        depth: int = 2,
+        module: Callable[..., nn.Module] | None = None,
+        shrinkage: float = 0.3,
+        margin: float = 0.1,
+        balance: float = 0.5,
+        max_epochs: int | None = None,
+        learning_rate: float = 4e-3,
+        batch_size: int = 64,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.size = size
+        self.depth = depth
+        self.module = module
+        self.shrinkage = shrinkage
+        self.margin = margin
+        self.balance = balance
+        self.max_epochs = max_epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.image_shape = image_shape
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> IdentityClassifier:
+        """Learn to tell people apart.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+        y : array-like of shape (n_samples,)
+            Identities, none missing.
+        sample_weight : array-like of shape (n_samples,), optional
+            How often each image is drawn in training.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidImageError, InvalidLabelsError
+            If images or labels cannot be used, or fewer than two people are there.
+        """
+        images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
+        codes, classes = _check_identity(y, len(images))
+        check_batch_size(self.batch_size)
+        check_precision(self.precision)
+        seeds = stage_seeds(self.random_state, "weights", "split", "training")
+        device = resolve_device(self.device)
+
+        self.image_shape_ = images.shape[1:]
+        self.n_features_in_ = int(np.prod(self.image_shape_))
+        self.n_trained_people_ = len(classes)
+        module = self._initial_module(seeds["weights"])
+        training, held_out = split_rows(
+            len(images), self.validation_fraction, seeds["split"], groups=codes
+        )
+        if sample_weight is None:
+            weights = (np.bincount(codes)[codes] ** -float(self.balance)).astype(np.float64)
+        else:
+            weights = np.asarray(sample_weight, dtype=np.float64)
+        self.net_ = train_net(
+            FaceNet,
+            module,
+            FaceDataset(images[training], codes[training], weights[training]),
+            FaceDataset(images[held_out], codes[held_out]) if len(held_out) else None,
+            device=device,
+            precision=self.precision,
+            seed=seeds["training"],
+            learning_rate=self.learning_rate,
+            patience=self.patience,
+            title="identity classifier",
+            verbose=self.verbose,
+            weight_decay=0.05,
+            max_epochs=self.max_epochs,
+            typical=_TYPICAL,
+            batch_size=self.batch_size,
+            augment=augment_faces,
+            objective=_MarginObjective(self.margin),
+        )
+        self._set_head(self.embed(images), codes, classes, self._directions())
+        enough = len(np.unique(codes[held_out])) > 1
+        rows = np.random.default_rng(seeds["split"]).permutation(
+            held_out if enough else np.arange(len(images))
+        )[:_IMPOSTOR_ROWS]
+        self.impostor_similarities_ = _impostor_similarities(self.embed(images[rows]), codes[rows])
+        return self
+
+    def enrol(self, X: ArrayLike, y: ArrayLike) -> IdentityClassifier:
+        """Replace the gallery: keep the network, compute the closed-set decision for these people.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+        y : array-like of shape (n_samples,)
+            Identities of the gallery, none missing; they need not have been seen in ``fit``.
+
+        Returns
+        -------
+        self
+        """
+        check_is_fitted(self, "module_")
+        images, _ = check_images(X, image_shape=self.image_shape_, min_samples=2)
+        codes, classes = _check_identity(y, len(images))
+        self._set_head(self.embed(images), codes, classes, None)
+        return self
+
+    def embed(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Embed pictures on the unit sphere, where the cosine tells who resembles whom.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, embedding_dim), rows of norm 1
+        """
+        check_is_fitted(self, "module_")
+        images, _ = check_images(X, image_shape=self.image_shape_, min_samples=0)
+        return map_images(
+            self.embed_tensor,
+            images,
+            device=torch.device(self.net_.device),
+            batch_size=self.batch_size,
+            precision=self.precision,
+        )
+
+    def embed_tensor(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable in the pictures."""
+        network = as_it_evaluates(self.module_)
+        first, second = (network.embed(view) for view in mirrored(network, images))
+        return functional.normalize((first + second).float())
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Logit of every person, shape (n_samples, n_people)."""
+        return self.logits_of(self.embed(X))
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probability of every person of the gallery, shape (n_samples, n_people)."""
+        return softmax(self.decision_function(X).astype(np.float64), axis=1)
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Most likely person of the gallery, shape (n_samples,)."""
+        return self.classes_[self.decision_function(X).argmax(axis=1)]
+
+    def threshold(self, fmr: float = 1e-2) -> float:
+        """Cosine above which two pictures of different people match with probability ``fmr``.
+
+        Parameters
+        ----------
+        fmr : float, default=0.01
+            False match rate, in (0, 1), on held-out pictures of known people.
+        """
+        check_is_fitted(self, "module_")
+        if not 0 < fmr < 1:
+            raise ValueError(f"fmr={fmr!r}; expected a rate between 0 and 1.")
+        return float(np.quantile(self.impostor_similarities_, 1 - fmr))
+
+    def logits_tensor(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a tensor of pictures without the mirrored copy; differentiable."""
+        return self.head_(self.module_.embed(images))
+
+    def logits_of(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logit of every person from embeddings (n, embedding_dim), shape (n, n_people)."""
+        with torch.inference_mode():
+            rows = torch.from_numpy(embeddings).to(self.head_.weight.device)
+            return self.head_(rows).cpu().numpy()
+
+    def _initial_module(self, seed: int) -> nn.Module:
+        module = self._new_module(seed)
+        if self.warm_start and hasattr(self, "module_"):
+            backbone = self.module_.backbone.state_dict()
+            module.get_submodule("backbone").load_state_dict(backbone)
+        return module
+
+    def _new_module(self, seed: int) -> nn.Module:
+        """An untrained network for the shape and the number of people seen in fit."""
+        dimensions = preset(self.size)
+        builder = Recogniser if self.module is None else self.module
+        with forked_torch(seed):
+            return builder(
+                image_shape=self.image_shape_,
+                n_classes=self.n_trained_people_,
+                width=dimensions.width,
+                embedding_dim=dimensions.embedding_dim,
+                depth=self.depth,
+            )
+
+    def _directions(self) -> NDArray[np.float32] | None:
+        directions = getattr(self.module_, "directions", None)
+        if directions is None:
+            return None
+        return functional.normalize(directions.detach()).cpu().numpy()
+
+    def _set_head(
+        self,
+        embeddings: NDArray[np.float32],
+        codes: NDArray[np.int64],
+        classes: NDArray,
+        directions: NDArray[np.float32] | None,
+    ) -> None:
+        weights, bias = discriminant(embeddings, codes, self.shrinkage, directions)
+        device = torch.device(self.net_.device)
+        self.classes_ = classes
+        # Built empty and filled: a fresh nn.Linear would draw from torch's global generator.
+        self.head_ = nn.utils.skip_init(nn.Linear, weights.shape[1], len(classes)).to(device)
+        with torch.no_grad():
+            self.head_.weight.copy_(torch.from_numpy(weights))
+            self.head_.bias.copy_(torch.from_numpy(bias))
+        self.head_.requires_grad_(False)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+class _MarginObjective:
+    """The margin loss with its margin bound, as a class so that nets can be pickled."""
+
+    def __init__(self, margin: float):
+        self.margin = margin
+
+    def __call__(self, cosines: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return margin_loss(cosines, targets, scale=COSINE_SCALE, margin=self.margin)
+
+
+def _check_identity(y: Any, n_samples: int) -> tuple[NDArray[np.int64], NDArray]:
+    if y is None:
+        raise InvalidLabelsError(
+            "requires y to be passed, but the target y is None: give the identity of each image."
+        )
+    labels = encode_labels(y, name="identity", n_samples=n_samples)
+    if not labels.known.all():
+        raise InvalidLabelsError(
+            f"{int((~labels.known).sum())} identities are missing; leave these images out here."
+        )
+    if len(labels.classes) < 2:
+        raise InvalidLabelsError(
+            f"identity holds 1 class, {labels.classes[0]!r}; expected at least two people."
+        )
+    return labels.codes, labels.classes
+
+
+def _impostor_similarities(
+    embeddings: NDArray[np.float32], codes: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    similarity = embeddings @ embeddings.T
+    upper = np.triu(np.ones_like(similarity, dtype=bool), 1)
+    return np.sort(similarity[upper & (codes[:, None] != codes[None])])

@@ -1,0 +1,1 @@
+"""Plain modules, how they are trained, and how they evaluate."""

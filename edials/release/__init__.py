@@ -1,0 +1,1 @@
+"""What leaves a fitted anonymizer: generation, certification, results, streams."""

@@ -1,0 +1,1 @@
+"""``strength="auto"``: how many features may be retained within a risk budget."""
