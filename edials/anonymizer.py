@@ -27,17 +27,17 @@ from .fitting.latent_model import (
     match_rate,
     turns_of,
 )
-from .fitting.networks import Parts, common_of, fit_parts
-from .latent.identity_regression import fit_person_part
+from .fitting.networks import Networks, fit_networks, shared_params
+from .latent.identity_regression import fit_identity_regression
 from .latent.surrogates import choose
-from .metrics.utility_risk import must_be_scorable, utility_less_excess
+from .metrics.utility_risk import check_scorable, utility_minus_excess_risk
 from .networks.inference import check_precision
-from .release.attribute_reader import AttributeReader, records_of_people
-from .release.certification import DOOR_FMR, WITHHELD, Panel
+from .release.attribute_reader import AttributeReader, attribute_records
+from .release.certification import DOOR_FMR, WITHHELD, RecogniserAdapter
 from .release.engine import Engine
 from .release.result import AnonymizationResult, Outcome
 from .release.streaming import joined, outcomes_of, parts_of, results_of
-from .strength.frontier import fit_frontier, what_is_seen
+from .strength.frontier import evaluate_visual_utility, fit_frontier
 from .strength.selection import spend, warn_of_too_few
 from .strength.splits import shares_of
 
@@ -134,8 +134,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     frontier_ : dict of str to ndarray of shape (n_steps,)
         What ``strength="auto"`` measured, by number of features given back; see
         :func:`edials.strength.frontier.fit_frontier` and
-        :func:`edials.strength.frontier.what_is_seen`. Absent where too few people are there to
-        measure.
+        :func:`edials.strength.frontier.evaluate_visual_utility`. Absent where too few people are
+        there to measure.
     true_match_rate_ : float
         How often the identity classifier matches two photos of one person, fitted ones, where
         strangers match once in a hundred times; NaN if it does not verify.
@@ -244,29 +244,29 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         fitted_on = np.arange(len(images))
         if shares is not None:
             fitted_on = np.delete(fitted_on, shares.judged)
-        parts = fit_parts(
-            Parts(self.attribute_classifier, self.autoencoder, self.identity_classifier),
+        parts = fit_networks(
+            Networks(self.attribute_classifier, self.autoencoder, self.identity_classifier),
             images[fitted_on],
             Labels(people.codes[fitted_on], people.classes),
             None if kept is None else kept.take(fitted_on),
             attribute_weight=self.attribute_weight,
             seeds=seeds,
             n_jobs=self.n_jobs,
-            **common_of(self),
+            **shared_params(self),
         )
         self.attribute_classifier_, self.autoencoder_, self.identity_classifier_ = parts
         if kept is not None:
             kept = in_order_of(kept, self.attribute_classifier_.classes_per_attribute_)
         self.attribute_names_ = [] if kept is None else list(kept.classes)
         classes = self.identity_classifier_.classes_
-        self._records = [] if kept is None else records_of_people(kept, people, classes)
+        self._records = [] if kept is None else attribute_records(kept, people, classes)
         latents = self.autoencoder_.encode(images)
         turns = turns_of(images)
         seen = embeddings_of(self, images)
-        self._person_part = fit_person_part(
+        self._person_part = fit_identity_regression(
             latents[fitted_on], seen[fitted_on], people.codes[fitted_on]
         )
-        given = self._person_part.taken_off(latents, seen)
+        given = self._person_part.residualize(latents, seen)
         surrogates = fit_surrogates(
             parts, latents, given, people.codes, kept, turns, self.basis, seeds["background"]
         )
@@ -280,26 +280,26 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         if self.basis == "raw":
             self.order_ = np.argsort(-self.importance_, kind="stable")
         if shares is not None:
-            self._spent, given_back = self.risk_budget, 0
+            self._spent, n_retained = self.risk_budget, 0
             if len(shares.judged):
                 found = (images, latents, seen, turns, people, kept, shares)
                 self.frontier_ = fit_frontier(
                     engine, *found, self.order_, self.basis, seeds["calibrate"]
                 )
-                given_back = spend(self.frontier_, self.risk_budget)
+                n_retained = spend(self.frontier_, self.risk_budget)
             else:
                 warn_of_too_few()
-            self.strength_ = 1 - given_back / len(self.order_)
+            self.strength_ = 1 - n_retained / len(self.order_)
         back = int((~_chosen(self)).sum()) if self.perturbation == "surrogate" else 0
         self.surrogate_decoder_ = fit_surrogate_decoder(
             self, engine, images, given, turns, people.codes, fitted_on, back, seeds["decoder"]
         )
         engine = engine_of(self, mask=False)
         self.true_match_rate_ = match_rate(
-            engine.panel, images[fitted_on], people.codes[fitted_on], seeds["explain"]
+            engine.recogniser, images[fitted_on], people.codes[fitted_on], seeds["explain"]
         )
         if shares is not None and len(shares.judged):
-            self.frontier_ |= what_is_seen(
+            self.frontier_ |= evaluate_visual_utility(
                 engine,
                 images[shares.judged],
                 people.codes[shares.judged],
@@ -450,9 +450,9 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
         """
         check_is_fitted(self, "prior_")
-        must_be_scorable(self.attribute_classifier_, identity)
+        check_scorable(self.attribute_classifier_, identity)
         images, _ = check_images(X, image_shape=self.image_shape_)
-        return utility_less_excess(
+        return utility_minus_excess_risk(
             self.transform(X),
             y,
             identity=identity,
@@ -494,14 +494,14 @@ def check_parameters(model: Any) -> None:
 
 def engine_of(model: Any, mask: bool = True) -> Engine:
     """A fitted anonymizer's parts together; ``mask=False`` while nothing is chosen yet."""
-    panel = Panel(model.identity_classifier_, DOOR_FMR)
+    recogniser = RecogniserAdapter(model.identity_classifier_, DOOR_FMR)
     return Engine(
         autoencoder=model.autoencoder_,
         decoder=getattr(model, "surrogate_decoder_", None),
-        reader=AttributeReader(model.attribute_classifier_, panel, model._records),
-        panel=panel,
+        reader=AttributeReader(model.attribute_classifier_, recogniser, model._records),
+        recogniser=recogniser,
         basis=model.basis_,
-        person_part=model._person_part,
+        identity_regression=model._person_part,
         prior=model.prior_,
         centre=model._centre,
         spread=model._spread,

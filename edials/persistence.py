@@ -30,7 +30,7 @@ from .anonymizer import EDIALSAnonymizer
 from .exceptions import ModelFileError
 from .images import ImageReader
 from .latent.identity_basis import IdentityBasis
-from .latent.identity_regression import PersonPart
+from .latent.identity_regression import IdentityRegression
 from .latent.surrogates import SurrogatePrior
 from .models.attribute_classifier import AttributeClassifier
 from .models.autoencoder import AdversarialAutoencoder
@@ -52,7 +52,7 @@ _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     )
 }
 _RECORDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (IdentityBasis, PersonPart, SurrogatePrior)
+    kind.__name__: kind for kind in (IdentityBasis, IdentityRegression, SurrogatePrior)
 }
 # The network is built anew from the parameters and filled; the skorch net around it follows.
 _REBUILT = ("net_",)

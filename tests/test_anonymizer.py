@@ -499,9 +499,9 @@ def test_own_surrogate_decoder_is_cloned_seeded_and_kept_when_frozen(fitted, fac
 
 def test_surrogate_decoder_is_taught_mostly_what_will_be_given_back(faces, fitted):
     class Noting(SurrogateDecoder):
-        def fit(self, *data, given_back, **parts):
-            self.given_back_ = given_back
-            return super().fit(*data, given_back=given_back, **parts)
+        def fit(self, *data, n_retained, **parts):
+            self.given_back_ = n_retained
+            return super().fit(*data, n_retained=n_retained, **parts)
 
     model = make_anonymizer(surrogate_decoder=Noting("tiny", max_epochs=1)).set_params(
         autoencoder=FrozenEstimator(fitted.autoencoder_),

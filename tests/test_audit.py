@@ -27,7 +27,7 @@ from edials.audit import (
     reidentification_risk,
     utility_retention,
 )
-from edials.audit.attackers.base import ClassifierAttacker, PixelAttacker, StaticAttacker
+from edials.audit.attackers.base import ClassifierAttacker, NaiveAttacker, PixelAttacker
 from edials.audit.figures import People, judge_scores
 from edials.audit.linkage import nearest_neighbour_linkage
 from edials.audit.report.pages import picture_sheet
@@ -75,7 +75,7 @@ def test_linear_attackers_see_people_and_not_noise(faces, fitted, kind):
 
 
 def test_static_attacker_asks_the_recogniser(faces, fitted):
-    attacker = StaticAttacker(fitted.identity_classifier_).fit(faces.images, None)
+    attacker = NaiveAttacker(fitted.identity_classifier_).fit(faces.images, None)
     named = fitted.identity_classifier_.classes_[attacker.scores(faces.images).argmax(axis=1)]
     np.testing.assert_array_equal(named, fitted.identity_classifier_.predict(faces.images))
 
@@ -116,7 +116,7 @@ STATIC = [
             PCA(60, random_state=0),
             LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
         ),
-        "static",
+        "naive",
         "clear",
     )
 ]
@@ -344,7 +344,7 @@ def test_networks_attack_as_well(town):
     settings = {"identity": town.identity[few], "random_state": 0}
     clear = town.images[few]
     report = audit(clear, clear, **settings)
-    roles = report.attackers["learns_from"]
+    roles = report.attackers["gallery_kind"]
     assert roles["network of clear photos"] == "clear"
     assert roles["network, retrained"] == "released"
     assert "ratio at FMR 0.01" in report.measures["network of clear photos"]
@@ -358,4 +358,4 @@ def test_networks_attack_as_well(town):
 
 def test_an_attacker_that_scores_others_is_refused(town, fitted):
     with pytest.raises(ValueError, match=r"gave scores of shape .* expected .* 36"):
-        judged(town, town.images, attackers=[StaticAttacker(fitted.identity_classifier_)])
+        judged(town, town.images, attackers=[NaiveAttacker(fitted.identity_classifier_)])

@@ -14,10 +14,10 @@ from edials.audit.attackers.base import (
     KINDS,
     ChoiceAttacker,
     PixelAttacker,
-    PoisonAttacker,
+    ReverseAttacker,
     kind_of,
 )
-from edials.audit.attackers.inversion import ReverseAttacker
+from edials.audit.attackers.inversion import InversionAttacker
 from edials.audit.attackers.pairs import PairAttacker
 from edials.audit.attackers.registry import make_attackers
 from edials.audit.disclosure import _share_interval, donor_matches, withheld_p_value
@@ -72,7 +72,7 @@ def test_pictures_that_differ_in_little_are_told_apart_by_their_pixels():
 
 
 class ClearPixels(PixelAttacker):
-    name, learns_from = "static LDA", "clear"
+    name, gallery_kind = "static LDA", "clear"
 
 
 # --- who is tried, and what an attacker says of itself ----------------------------------------
@@ -80,24 +80,24 @@ class ClearPixels(PixelAttacker):
 
 def test_doing_nothing_is_seen_by_everyone(town):
     pixels = PixelAttacker()
-    report = judged(town, town.images, pixels, PairAttacker(), PoisonAttacker(pixels))
+    report = judged(town, town.images, pixels, PairAttacker(), ReverseAttacker(pixels))
     each = report.attackers.drop("all together")
     np.testing.assert_allclose(each["risk_without_attributes"], each["clear_accuracy"])
     assert each["valid"].all()
-    roles = each[["learns_from", "pairs_of", "shown"]].T.to_dict("list")
+    roles = each[["gallery_kind", "pairs_of", "probe_kind"]].T.to_dict("list")
     assert roles == {
         "LDA on the pixels": ["released", "", "released"],
         "LDA on clear photos after a learned map": ["clear", "the gallery", "released"],
-        "poison: LDA on the pixels": ["released", "", "clear"],
+        "reverse: LDA on the pixels": ["released", "", "clear"],
     }
     said = [role(outcome) for outcome in report.outcomes]
     assert said[1] == "learns from clear photos, pairs of the gallery"
     assert said[2] == "learns from released images, is shown clear photos"
     assert said[1] in report.to_html(pictures=False)
     # A poisoned gallery is shown photos, of which nobody need guess the attributes.
-    different = ["shown", "kind", "risk_predicted_cell", "still_learning"]
+    different = ["probe_kind", "kind", "risk_predicted_cell", "still_learning"]
     figures = each.drop(columns=different)
-    assert figures.loc["LDA on the pixels"].equals(figures.loc["poison: LDA on the pixels"])
+    assert figures.loc["LDA on the pixels"].equals(figures.loc["reverse: LDA on the pixels"])
 
 
 def test_other_people_are_nobody_to_everyone(town):
@@ -106,7 +106,7 @@ def test_other_people_are_nobody_to_everyone(town):
     nobody = render_faces(fresh, town.attributes.assign(race=races), town.nuisance, size=32)
     pixels = PixelAttacker()
     kept = town.attributes[["age", "gender"]]
-    attackers = pixels, PairAttacker(), PoisonAttacker(pixels)
+    attackers = pixels, PairAttacker(), ReverseAttacker(pixels)
     report = judged(town, nobody, *attackers, attributes=kept)
     assert (report.attackers["p_value"] > 0.01).all()
     assert (report.attackers["in_cell_excess"].abs() < 0.1).all()
@@ -121,7 +121,7 @@ def test_what_can_be_reversed_is_seen_by_who_learns_from_pairs(town):
 
 def test_a_poisoned_gallery_of_photos_of_others_names_nobody(town):
     """Everybody's images show the next person: the gallery is learned well, and misleads."""
-    report = judged(town, np.roll(town.images, PHOTOS, axis=0), PoisonAttacker(PixelAttacker()))
+    report = judged(town, np.roll(town.images, PHOTOS, axis=0), ReverseAttacker(PixelAttacker()))
     outcome = report.outcomes[0]
     assert outcome.valid
     assert outcome.risk_without_attributes < 0.1
@@ -140,7 +140,7 @@ def shuffled(attacker):
 def test_mixed_up_labels_are_marked_broken(town, kind):
     broken = shuffled(kind())
     sound = ClearPixels()
-    entries = [broken, sound] if kind is PairAttacker else [broken, PoisonAttacker(broken), sound]
+    entries = [broken, sound] if kind is PairAttacker else [broken, ReverseAttacker(broken), sound]
     report = judged(town, town.images, *entries)
     valid = report.attackers["valid"]
     assert valid.to_dict() == {e.name: e is sound for e in entries}
@@ -159,11 +159,11 @@ def test_an_attacker_need_not_say_anything_of_itself(town):
             return self.pixels.scores(images)
 
     own = Counting()
-    report = judged(town, town.images, own, PoisonAttacker(own))
+    report = judged(town, town.images, own, ReverseAttacker(own))
     assert own.fits == 2, "once on clear photos, once for both of its roles"
-    assert report.attackers["learns_from"].to_list()[:2] == ["released", "released"]
-    assert report.attackers["shown"].to_list()[:2] == ["released", "clear"]
-    assert report.attackers["kind"].to_list()[:2] == ["parrot", "poison"]
+    assert report.attackers["gallery_kind"].to_list()[:2] == ["released", "released"]
+    assert report.attackers["probe_kind"].to_list()[:2] == ["released", "clear"]
+    assert report.attackers["kind"].to_list()[:2] == ["parrot", "reverse"]
 
 
 def test_every_attacker_has_its_kind(fitted):
@@ -171,9 +171,9 @@ def test_every_attacker_has_its_kind(fitted):
     assert set(kinds.values()) == set(KINDS) - {"choices"}
     assert kinds["unseen network"] == "unseen"
     assert kinds["network, retrained"] == kinds["LDA on the pixels"] == "parrot"
-    assert kinds["poison: network, retrained"] == "poison"
+    assert kinds["reverse: network, retrained"] == "reverse"
     assert kind_of(ChoiceAttacker()) == "choices"
-    assert kind_of(ClearPixels()) == "static", "a user need not say it"
+    assert kind_of(ClearPixels()) == "naive", "a user need not say it"
     networks = {a.name for a in make_attackers("thorough", fitted, 0) if a.__dict__.get("network")}
     assert {"network of clear photos", "network, retrained"} <= networks
     wrong = PixelAttacker()
@@ -187,11 +187,11 @@ def test_names_and_levels(fitted):
         [attacker.name for attacker in make_attackers(level, fitted, 0)]
         for level in ("quick", "standard", "thorough")
     )
-    assert {"LDA on clear photos after a learned map", "poison: LDA on the latents"} <= {*quick}
-    assert {"unseen network", "poison: network, retrained"} <= {*standard} - {*quick}
-    assert "reverse" in {*thorough} - {*standard}
-    poison = make_attackers(["poison: LDA on the pixels", "reverse"], None, 0)
-    assert [attacker.name for attacker in poison] == ["poison: LDA on the pixels", "reverse"]
+    assert {"LDA on clear photos after a learned map", "reverse: LDA on the latents"} <= {*quick}
+    assert {"unseen network", "reverse: network, retrained"} <= {*standard} - {*quick}
+    assert "inversion" in {*thorough} - {*standard}
+    poison = make_attackers(["reverse: LDA on the pixels", "inversion"], None, 0)
+    assert [attacker.name for attacker in poison] == ["reverse: LDA on the pixels", "inversion"]
 
 
 # --- further releases, and pairs --------------------------------------------------------------
@@ -264,17 +264,17 @@ def test_pairs_are_of_other_people_where_there_are_enough():
 
 
 def test_a_network_undoes_what_can_be_undone(town):
-    attacker = ReverseAttacker(width=8, max_epochs=8, batch_size=16)
+    attacker = InversionAttacker(width=8, max_epochs=8, batch_size=16)
     report = judged(town, 255 - town.images, ClearPixels(), attacker)
-    figures = report.measures["reverse"]
-    assert figures["psnr_undone"] > figures["psnr_released"] + 6
+    figures = report.measures["inversion"]
+    assert figures["psnr_inverted"] > figures["psnr_released"] + 6
     table = report.attackers
     assert table.loc["static LDA", "risk_without_attributes"] < 0.1
     assert (
-        table.loc["reverse", "risk_without_attributes"]
-        > 0.6 * table.loc["reverse", "clear_accuracy"]
+        table.loc["inversion", "risk_without_attributes"]
+        > 0.6 * table.loc["inversion", "clear_accuracy"]
     )
-    assert f"{figures['psnr_undone']:.1f} dB undone" in report.summary()
+    assert f"{figures['psnr_inverted']:.1f} dB undone" in report.summary()
     noise = np.random.default_rng(0).integers(0, 256, town.images.shape, dtype=np.uint8)
     assert attacker.undo(noise).shape == noise.shape
 
@@ -360,7 +360,7 @@ def test_choices_made_per_person_are_found(town):
     noise = generator.integers(0, 256, town.images.shape, dtype=np.uint8)
     told = judged(town, noise, PixelAttacker(), choices=own).attackers.loc["the choices"]
     assert told["valid"]
-    assert told["learns_from"] == "choices"
+    assert told["gallery_kind"] == "choices"
     assert told["risk"] > 0.7
     by_chance = generator.random((len(people), 30)) < 0.3
     nothing = judged(town, noise, PixelAttacker(), choices=by_chance).attackers

@@ -15,15 +15,15 @@ from edials.audit.attackers.base import PixelAttacker
 from edials.audit.figures import People, judge_scores
 from edials.audit.groups import group_table, people_table, worst_person
 from edials.audit.learning_curve import is_cheap
-from edials.audit.runner import Material
+from edials.audit.runner import AttackData
 from edials.datasets import make_faces
 from edials.metrics.album import album_figures, pool_releases
 from edials.metrics.leakage import calibrate, combine, log_predicted_cell
 from edials.metrics.permutation import (
-    exchange_people,
     max_t_p_value,
+    mean_scores_by_person,
     permutation_p_value,
-    table_of_people,
+    permute_within_cells,
 )
 from edials.metrics.verification import verification
 
@@ -55,22 +55,22 @@ def judged(seed, signal, **settings):
 
 
 def test_exchange_stays_in_the_cell_and_is_fair():
-    moved = exchange_people(CELLS, n_permutations=400, seed=1)
+    moved = permute_within_cells(CELLS, n_permutations=400, seed=1)
     assert (CELLS[moved] == CELLS).all()
     assert (np.sort(moved, axis=1) == np.arange(60)).all()
     assert 0.1 < (moved[:, 0] == 0).mean() < 0.24  # six in the cell
 
 
 def test_p_values_are_uniform_at_the_null_and_small_for_a_signal():
-    exchanged = exchange_people(CELLS, n_permutations=199, seed=0)
+    exchanged = permute_within_cells(CELLS, n_permutations=199, seed=0)
     values = []
     for seed in range(200):
-        tables = [table_of_people(*scores_of(10 * seed + k, 0.0), 60) for k in range(3)]
+        tables = [mean_scores_by_person(*scores_of(10 * seed + k, 0.0), 60) for k in range(3)]
         values.append((permutation_p_value(tables[0], exchanged), max_t_p_value(tables, exchanged)))
     for column in np.transpose(values):
         assert (column <= 0.05).mean() <= 0.1
         assert 0.4 < column.mean() < 0.6
-    tables[1] = table_of_people(*scores_of(1, -0.4), 60)
+    tables[1] = mean_scores_by_person(*scores_of(1, -0.4), 60)
     assert max_t_p_value(tables, exchanged) < 0.02, "an inverted attacker counts"
     assert max_t_p_value([np.zeros((60, 60))], exchanged) == 1
     assert np.isnan(max_t_p_value([], exchanged))
@@ -78,9 +78,9 @@ def test_p_values_are_uniform_at_the_null_and_small_for_a_signal():
 
 def test_weak_attackers_add_up():
     """Four that find nothing for themselves find it together."""
-    exchanged, alone, together = exchange_people(CELLS, seed=0), [], []
+    exchanged, alone, together = permute_within_cells(CELLS, seed=0), [], []
     for seed in range(20):
-        tables = [table_of_people(*scores_of(50 * seed + k, 0.09), 60) for k in range(4)]
+        tables = [mean_scores_by_person(*scores_of(50 * seed + k, 0.09), 60) for k in range(4)]
         alone.append(max_t_p_value(tables[:1], exchanged))
         together.append(max_t_p_value(tables, exchanged))
     assert np.mean(np.array(together) < 0.05) > np.mean(np.array(alone) < 0.05)
@@ -97,15 +97,15 @@ def test_combination_leaves_out_who_is_not_believed():
 
 
 def test_album_has_a_null_of_its_own():
-    exchanged = exchange_people(CELLS, seed=0)
+    exchanged = permute_within_cells(CELLS, seed=0)
     inside, high = [], []
     for seed in range(40):
-        figures = album_figures(table_of_people(*scores_of(seed, 0.0), 60), CELLS, exchanged)
+        figures = album_figures(mean_scores_by_person(*scores_of(seed, 0.0), 60), CELLS, exchanged)
         inside.append(figures["album_p_value"])
         high.append(figures["album_risk"] - figures["album_null"])
     assert abs(np.mean(high)) < 0.03
     assert np.mean(np.array(inside) < 0.05) <= 0.125
-    figures = album_figures(table_of_people(*scores_of(0, 1.0), 60), CELLS, exchanged)
+    figures = album_figures(mean_scores_by_person(*scores_of(0, 1.0), 60), CELLS, exchanged)
     assert figures["album_risk"] > figures["album_null_high"] + 0.3
     assert figures["album_p_value"] < 0.01
 
@@ -167,7 +167,7 @@ def test_worst_person_beside_chance():
     assert abs(quiet.people_above_twice_floor - expected) <= 3 * np.sqrt(expected + 1)
     assert loud.people_above_twice_floor > 50
     assert loud.worst_person_risk > 0.8
-    everybody_alone = worst_person(np.eye(4), np.arange(4), exchange_people(np.arange(4)))
+    everybody_alone = worst_person(np.eye(4), np.arange(4), permute_within_cells(np.arange(4)))
     assert everybody_alone["people_above_twice_floor"] == 0
     assert np.isnan(everybody_alone["worst_person_risk"])
 
@@ -194,7 +194,7 @@ def test_a_share_of_the_gallery_has_fewer_photos_in_all_releases():
     photos = np.arange(1, 8, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
     photos[:, 0, 0] = 100  # not blank
     codes = np.array([0, 0, 0, 0, 1, 2, 2])
-    material = Material(
+    material = AttackData(
         images={"clear": {"enrol": photos}, "released": {"enrol": photos + 10}},
         people={"enrol": People(codes, np.zeros(3, int))},
         log_cells=np.zeros((0, 1)),

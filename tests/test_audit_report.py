@@ -154,13 +154,13 @@ def test_what_was_not_tried_is_said(report):
         return not_tried(replace(report, outcomes=[*report.outcomes, other]))
 
     assert not any("hair, clothes" in said for said in with_one(kind="context"))
-    assert any("hair, clothes" in said for said in with_one(kind="static"))
+    assert any("hair, clothes" in said for said in with_one(kind="naive"))
     assert "what hair, clothes and background give away: tried, but BROKEN" in with_one(
         kind="context", valid=False
     )
     assert not any("networks retrained" in said for said in with_one(network=True))
     assert not any("own encoder" in said for said in with_one(uses_encoder=True))
-    assert any("own encoder" in said for said in with_one(uses_encoder=True, shown="clear"))
+    assert any("own encoder" in said for said in with_one(uses_encoder=True, probe_kind="clear"))
     facts = {"n_fresh": 2, "withheld_p_value": 0.5, "measures": {"x": {"share at FMR 0.01": 0.1}}}
     told = not_tried(replace(report, **facts))
     for words in ("by themselves", "changed or withheld", "another enrolled"):

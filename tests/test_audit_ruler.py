@@ -12,7 +12,7 @@ from edials.audit.report.text import verdict
 from edials.baselines import GaussianBlur, GaussianNoise
 from edials.datasets import make_faces
 from edials.exceptions import InvalidLabelsError
-from edials.metrics.leakage import calibrate, interval, log_in_cell
+from edials.metrics.leakage import calibrate, in_cell_log_probabilities, interval
 from edials.metrics.permutation import smallest_p_value
 
 
@@ -39,7 +39,7 @@ def test_a_discriminants_bias_is_not_lost():
 
     validation, probe = scores(), scores()
     calibrated = calibrate(validation, codes, cells)(probe)
-    known = log_in_cell(calibrated, codes, cells).argmax(axis=1) == codes
+    known = in_cell_log_probabilities(calibrated, codes, cells).argmax(axis=1) == codes
     assert known.mean() == pytest.approx((probe.argmax(axis=1) == codes).mean(), abs=1e-9)
 
 
@@ -158,8 +158,8 @@ def test_randomised_baselines_are_attacked_with_fresh_releases(village):
 
 def test_a_poisoned_gallery_is_never_the_worst(village):
     report = judged(village, village.images, attackers="quick")
-    assert "poison: LDA on the pixels" in report.attackers.index
-    assert report.worst.shown == "released"
+    assert "reverse: LDA on the pixels" in report.attackers.index
+    assert report.worst.probe_kind == "released"
     assert report.linkage["linked"] == report.linkage["linked_clear"]
 
 

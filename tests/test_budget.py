@@ -15,11 +15,11 @@ from edials import load, save
 from edials._labels import encode_attributes, encode_labels
 from edials.audit import FrontierDisplay
 from edials.exceptions import CalibrationWarning, IdentityLeakWarning
-from edials.release.attribute_reader import AttributeReader, records_of_people
-from edials.strength.capacity import Evidence, limit_of
+from edials.release.attribute_reader import AttributeReader, attribute_records
+from edials.strength.capacity import RetainedFeatures, capacity_of
 from edials.strength.leakage import measure
 from edials.strength.selection import spend
-from edials.strength.splits import halvings_of, share_out, shares_of
+from edials.strength.splits import random_half_splits, share_out, shares_of
 
 # Half of the people here are the others by another name, so nobody is recognised well.
 FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -29,7 +29,7 @@ def test_records_help_to_read_the_people_of_the_fit():
     people = encode_labels(np.repeat(["ann", "bob", "cy"], 4), name="identity", n_samples=12)
     table = pd.DataFrame({"age": np.repeat(["old", "young", "old"], 4), "smile": [*"ynyn"] * 3})
     kept = encode_attributes(table, 12)
-    records = records_of_people(kept, people, np.array(["bob", "cy", "zoe"]))
+    records = attribute_records(kept, people, np.array(["bob", "cy", "zoe"]))
     # By the recogniser's order: bob is young, cy is old, zoe is not on record.
     np.testing.assert_array_equal(records[0], [[0, 1], [1, 0], [0.5, 0.5]])
     # A smile belongs to photos, so nobody's is on record.
@@ -52,7 +52,7 @@ def test_what_is_rare_on_photos_is_not_on_record():
     people = encode_labels(np.repeat(np.arange(50), 10), name="identity", n_samples=500)
     glasses = np.where(np.random.default_rng(0).random(500) < 0.04, "yes", "no")
     kept = encode_attributes(pd.DataFrame({"glasses": glasses}), 500)
-    np.testing.assert_array_equal(records_of_people(kept, people, np.arange(50))[0], 0.5)
+    np.testing.assert_array_equal(attribute_records(kept, people, np.arange(50))[0], 0.5)
 
 
 def test_nobody_is_half_shared_out():
@@ -89,7 +89,7 @@ def test_what_is_not_judged_is_halved_in_several_ways_for_everybody():
     people = generator.permutation(np.repeat(np.arange(30), generator.integers(4, 15, 30)))
     people[generator.random(len(people)) < 0.1] = -1
     shares = share_out(people, np.ones(len(people), dtype=bool), seed=0)
-    halvings = halvings_of(people, shares, seed=0)
+    halvings = random_half_splits(people, shares, seed=0)
     np.testing.assert_array_equal(halvings[0][0], shares.gallery)
     told = np.flatnonzero(np.isin(people, people[shares.judged]))
     for halves in halvings:
@@ -109,13 +109,13 @@ def _evidence(n_people=90, cell=6, photos=(12, 8), tells=(4.0, 1.5, 0.0, 0.0), s
     for count in photos:
         people = np.repeat(np.arange(n_people), count)
         features = centres[people] + generator.standard_normal((len(people), len(tells)))
-        found.append(Evidence(features.astype(np.float32), people))
+        found.append(RetainedFeatures(features.astype(np.float32), people))
     return (*found, cells[people], cells)
 
 
 def test_what_tells_nothing_is_given_back_and_what_tells_is_not():
     frontier = measure(*_evidence(), seed=0)
-    np.testing.assert_array_equal(frontier["given_back"], [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(frontier["n_retained"], [0, 1, 2, 3, 4])
     assert np.abs(frontier["leakage_bits"][:3]).max() < 0.03
     assert frontier["leakage_bits"][3] > 0.15
     assert frontier["leakage_bits"][4] > 0.8
@@ -150,7 +150,7 @@ def test_more_photos_than_calibration_has_are_allowed_for():
     starved = measure(*_evidence(n_people=300, photos=(2, 2), tells=(0.3,) * 8), seed=0)
     rich = measure(*_evidence(n_people=300, photos=(40, 8), tells=(0.3,) * 8), seed=0)
     assert rich["leakage_bits"][-1] > 0.2 > 0.1 > starved["leakage_bits"][-1]
-    assert starved["limit_bits"][-1] > rich["leakage_bits"][-1]
+    assert starved["capacity_bits"][-1] > rich["leakage_bits"][-1]
 
 
 def test_more_bases_make_the_limit_surer():
@@ -158,18 +158,18 @@ def test_more_bases_make_the_limit_surer():
     swapped = _evidence(photos=(4, 3), tells=(4.0, 0.0), seed=1)[:2]
     once = measure(gallery, judged, read, cells, seed=0)
     twice = measure(gallery, judged, read, cells, seed=0, pairs=[swapped])
-    assert twice["limit_error"][1] < 0.85 * once["limit_error"][1]
+    assert twice["capacity_error"][1] < 0.85 * once["capacity_error"][1]
     np.testing.assert_array_equal(twice["leakage_bits"], once["leakage_bits"])
 
 
 def _told(limit: float, error: float, people: int = 90) -> dict[str, np.ndarray]:
     """Attackers find nothing in one feature of two, and what there is for others is as given."""
     return {
-        "given_back": np.arange(3),
+        "n_retained": np.arange(3),
         "leakage_bits": np.array([0.0, 0.0, 1.0]),
         "leakage_error": np.array([0.001, 0.005, 0.1]),
-        "limit_bits": np.array([0.0, limit, 2.0]),
-        "limit_error": np.array([0.0, error, 0.1]),
+        "capacity_bits": np.array([0.0, limit, 2.0]),
+        "capacity_error": np.array([0.0, error, 0.1]),
         "works": np.array([False, False, True]),
         "people": np.full(3, people),
     }
@@ -193,16 +193,16 @@ def test_twice_the_budget_is_seldom_taken_for_the_budget(seen, at_most):
     share = np.sqrt(np.expm1(2 * np.log(2) * 2 * budget / 4))  # of each of four features
     generator = np.random.default_rng(0)
 
-    def photos(own: np.ndarray, count: int) -> Evidence:
+    def photos(own: np.ndarray, count: int) -> RetainedFeatures:
         people = np.repeat(np.arange(90), count)
         rows = own[people] + generator.standard_normal((len(people), 4))
-        return Evidence(rows.astype(np.float32), people)
+        return RetainedFeatures(rows.astype(np.float32), people)
 
     for _ in range(100):
         own = share * generator.standard_normal((90, 4))
         first, second, third = (photos(seen * own, 5) for _ in range(3))
         pairs = [(first, photos(own, 3))]
-        bits, error = limit_of(pairs, np.arange(90) // 6, 4, [(second, third)])
+        bits, error = capacity_of(pairs, np.arange(90) // 6, 4, [(second, third)])
         taken.append(bits + 1.645 * error <= budget)
     assert np.mean(taken) <= at_most
 
@@ -212,7 +212,7 @@ def test_what_the_attackers_photos_have_in_common_is_no_limit_but_what_others_sh
     generator = np.random.default_rng(0)
     own = generator.standard_normal((900, gallery.features.shape[1])).astype(np.float32)
 
-    def marked(of_gallery: float, of_judged: float) -> tuple[Evidence, Evidence]:
+    def marked(of_gallery: float, of_judged: float) -> tuple[RetainedFeatures, RetainedFeatures]:
         """The two sets, with what is each person's own in this measure in their photos."""
         first, second = (
             part._replace(features=part.features + share * own[part.people])
@@ -220,22 +220,22 @@ def test_what_the_attackers_photos_have_in_common_is_no_limit_but_what_others_sh
         )
         return first, second
 
-    assert limit_of([marked(1, 0)], cells, 2)[0] < 0.15
-    assert limit_of([marked(1, 1)], cells, 2)[0] > 1
+    assert capacity_of([marked(1, 0)], cells, 2)[0] < 0.15
+    assert capacity_of([marked(1, 1)], cells, 2)[0] > 1
     # As if a recogniser foretold all of it, but only of the photos that it has learned.
-    assert limit_of([marked(0, 1)], cells, 2)[0] > 1
+    assert capacity_of([marked(0, 1)], cells, 2)[0] > 1
     # Of photos that networks have seen, only what both sets have in common counts.
-    assert limit_of([marked(0, 0)], cells, 2, [marked(1, 1)])[0] > 0.5
-    assert abs(limit_of([marked(0, 0)], cells, 2, [marked(0, 1)])[0]) < 0.15
+    assert capacity_of([marked(0, 0)], cells, 2, [marked(1, 1)])[0] > 0.5
+    assert abs(capacity_of([marked(0, 0)], cells, 2, [marked(0, 1)])[0]) < 0.15
 
 
 def test_people_alone_in_their_cell_do_not_dilute():
     gallery, judged, read, cells = _evidence(n_people=60, tells=(1.0,))
     told = measure(gallery, judged, read, cells, seed=0)
     # As many again, each with a cell to themselves.
-    alone = [Evidence(e.features, e.people + 60) for e in (gallery, judged)]
+    alone = [RetainedFeatures(e.features, e.people + 60) for e in (gallery, judged)]
     both = [
-        Evidence(*(np.concatenate(pair) for pair in zip(one[:2], other[:2], strict=True)))
+        RetainedFeatures(*(np.concatenate(pair) for pair in zip(one[:2], other[:2], strict=True)))
         for one, other in zip((gallery, judged), alone, strict=True)
     ]
     own = np.arange(60) + cells.max() + 1
@@ -288,7 +288,7 @@ def test_strength_auto(faces, fitted, tmp_path):
     assert set(frontier) >= {"strength", "leakage_bits", "leakage_low", "ssim", "utility", "floor"}
     assert (np.diff(frontier["strength"]) < 0).all()
     assert frontier["ssim"][-1] > frontier["ssim"][0]
-    assert model.strength_ == 1 - frontier["given_back"][-2] / 48
+    assert model.strength_ == 1 - frontier["n_retained"][-2] / 48
     again = load(save(model, tmp_path / "model.edials"))
     np.testing.assert_array_equal(again.transform(images[:4]), model.transform(images[:4]))
     with pytest.raises(ValueError, match="was spent in fit"):
@@ -307,9 +307,9 @@ def test_strength_auto(faces, fitted, tmp_path):
 def test_what_is_given_back_with_any_feature_is_judged_with_it():
     gallery, judged, read, cells = _evidence(n_people=60, tells=(0.0, 1.0))
     hidden = [e.features[:, -1:] for e in (gallery, judged)]
-    plain = [Evidence(e.features[:, :-1], e.people) for e in (gallery, judged)]
-    beside = [Evidence(*e[:2], always) for e, always in zip(plain, hidden, strict=True)]
-    without = measure(*plain, read, cells, seed=0)["limit_bits"]
-    found = measure(*beside, read, cells, seed=0)["limit_bits"]
+    plain = [RetainedFeatures(e.features[:, :-1], e.people) for e in (gallery, judged)]
+    beside = [RetainedFeatures(*e[:2], always) for e, always in zip(plain, hidden, strict=True)]
+    without = measure(*plain, read, cells, seed=0)["capacity_bits"]
+    found = measure(*beside, read, cells, seed=0)["capacity_bits"]
     assert found[0] == without[0] == 0
     assert (found[1:] > without[1:] + 0.2).all()

@@ -131,7 +131,7 @@ def test_audit_of_a_folder_by_name(faces, folder, monkeypatch, capsys):
     assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o600}
     content = json.loads((out / "report.json").read_text())
-    assert content["kept_attributes"] == ["gender"]
+    assert content["attribute_names"] == ["gender"]
     assert content["coverage"] == 0.9
     assert "data:image/png" in (out / "report.html").read_text()
     assert main([*command, "--no-pictures", "--seed", "1", "--size", "16"]) == 0

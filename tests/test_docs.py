@@ -16,12 +16,12 @@ from edials.audit.attackers.base import (
     ChoiceAttacker,
     ClassifierAttacker,
     LogisticAttacker,
+    NaiveAttacker,
     PixelAttacker,
-    PoisonAttacker,
+    ReverseAttacker,
     RoleAttacker,
-    StaticAttacker,
 )
-from edials.audit.attackers.inversion import ReverseAttacker
+from edials.audit.attackers.inversion import InversionAttacker
 from edials.audit.attackers.pairs import PairAttacker
 from edials.audit.disclosure import donor_matches, withheld_p_value
 from edials.audit.inputs.files import file_findings
@@ -39,8 +39,8 @@ DOCUMENTED = [
     *(getattr(edials, name) for name in edials.__all__),
     *(getattr(edials.audit, name) for name in edials.audit.__all__),
     *(make_faces, ImageReader, evade, calibrate, ReleaseScorer),
-    *(LatentAttacker, LogisticAttacker, PixelAttacker, ClassifierAttacker, StaticAttacker),
-    *(RoleAttacker, PoisonAttacker, PairAttacker, ReverseAttacker, ChoiceAttacker),
+    *(LatentAttacker, LogisticAttacker, PixelAttacker, ClassifierAttacker, NaiveAttacker),
+    *(RoleAttacker, ReverseAttacker, PairAttacker, InversionAttacker, ChoiceAttacker),
     *(file_findings, donor_matches, withheld_p_value),
 ]
 

@@ -23,16 +23,16 @@ from edials.explain.expected_gradients import path_gradients
 from edials.explain.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
 from edials.latent.identity_basis import HALF_KNOWN, fit_identity_basis, picture_metric, raw_basis
-from edials.latent.identity_regression import NO_PART, fit_person_part
+from edials.latent.identity_regression import NO_REGRESSION, fit_identity_regression
 from edials.latent.surrogates import choose, fit_prior
 from edials.metrics.ssim import dissimilarity_metric, structural_similarity
 from edials.models.surrogate_decoder import _row_weights as row_weights_of_decoder
-from edials.networks.adversarial import AdversarialNet, Terms, features_of
+from edials.networks.adversarial import AdversarialNet, LossWeights, features_of
 from edials.networks.inference import (
-    as_it_evaluates,
     for_input_gradients,
     forget_twins,
     has_bfloat16,
+    inference_copy,
     run_in_batches,
 )
 from edials.networks.modules import AutoencoderNetwork, Backbone, Decoder, LongLinear, Recogniser
@@ -63,7 +63,7 @@ def test_everything_follows_its_device():
         weights = [torch.ones(2), torch.ones(2)]
     net = AdversarialNet(
         network,
-        terms=Terms(10.0, 0.2, 0.01, 0.05, 0.2),
+        terms=LossWeights(10.0, 0.2, 0.01, 0.05, 0.2),
         features=features_of(SimpleNamespace(module_=recogniser), device),
         sizes=[2, 2],
         class_weights=weights,
@@ -134,11 +134,11 @@ def test_a_twin_that_was_forgotten_is_made_of_today_s_weights():
     network = Decoder((32, 32, 3), 4, 8).eval()
     rows = torch.rand(2, 8)
     with torch.no_grad():
-        before = as_it_evaluates(network)(rows)
+        before = inference_copy(network)(rows)
         for weight in network.parameters():
             weight.data.add_(0.5)  # which torch does not count
         forget_twins(nn.Sequential(network))
-        after = as_it_evaluates(network)(rows)
+        after = inference_copy(network)(rows)
         torch.testing.assert_close(after, network(rows), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(after, before)
 
@@ -170,28 +170,28 @@ def test_networks_evaluate_without_what_can_be_folded(network, rows):
     for weight in [*network.parameters(), *network.buffers()]:
         if weight.is_floating_point():
             nn.init.uniform_(weight, 0.1, 0.3)
-    assert as_it_evaluates(network) is network  # in training every batch is normalised for itself
+    assert inference_copy(network) is network  # in training every batch is normalised for itself
     network.eval()
     with torch.inference_mode():
-        twin = as_it_evaluates(network)
+        twin = inference_copy(network)
         torch.testing.assert_close(twin(rows), network(rows))
     kinds = [type(part) for part in twin.modules()]
     assert nn.AvgPool2d not in kinds
     assert kinds.count(nn.BatchNorm2d) == (type(network) is Decoder)  # that of its first features
-    assert as_it_evaluates(network) is twin
+    assert inference_copy(network) is twin
     asked = rows.requires_grad_()
     gradients = [torch.autograd.grad(net(asked).sum(), asked)[0] for net in (twin, network)]
     torch.testing.assert_close(*gradients)
     with torch.no_grad():
         next(part for part in network.modules() if isinstance(part, nn.BatchNorm2d)).bias.add_(1)
-    torch.testing.assert_close(as_it_evaluates(network)(rows), network(rows))
+    torch.testing.assert_close(inference_copy(network)(rows), network(rows))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = as_it_evaluates(network)
+        low = inference_copy(network)
         torch.testing.assert_close(low(rows), network(rows), rtol=0.05, atol=0.05)
-        assert low is as_it_evaluates(network)
+        assert low is inference_copy(network)
         torch.autograd.grad(low(asked).sum(), asked)
     assert {w.dtype for w in low.parameters() if w.ndim == 4} == {torch.bfloat16}
-    assert type(as_it_evaluates(nn.Identity())) is nn.Identity
+    assert type(inference_copy(nn.Identity())) is nn.Identity
 
 
 def test_a_network_for_gradients_to_its_input_asks_none_for_its_weights():
@@ -215,7 +215,7 @@ def test_a_network_for_gradients_to_its_input_asks_none_for_its_weights():
     network.lock = threading.Lock()
     assert for_input_gradients(network) is network
     ours = Decoder((32, 32, 3), 8, 16).eval()
-    assert for_input_gradients(ours) is as_it_evaluates(ours)
+    assert for_input_gradients(ours) is inference_copy(ours)
 
 
 def test_training_is_as_long_as_the_data_ask():
@@ -404,13 +404,13 @@ def test_a_turned_head_is_given_back_with_any_feature_only():
     rows = generator.standard_normal((2000, 6))
     rows[:, 0] += turns
     prior = fit_prior(rows, np.empty((2000, 0), int), [], np.arange(2000), turns)
-    np.testing.assert_allclose(prior.turn_scale, [turns.mean(), turns.std()])
-    np.testing.assert_allclose(prior.turn_effect[0], turns.std(), rtol=0.05)
+    np.testing.assert_allclose(prior.yaw_scale, [turns.mean(), turns.std()])
+    np.testing.assert_allclose(prior.yaw_effect[0], turns.std(), rtol=0.05)
     nothing, noise = np.empty((2, 0), int), np.zeros((2, 6))
     asked = np.array([0.0, 5.0])
     for mask, moves in ((np.arange(6) < 5, True), (np.ones(6, bool), False)):
         # Emphasised, so would be what the other features have in common with it by chance.
-        draw = prior.given(mask, turn_emphasis=1.0)
+        draw = prior.given(mask, yaw_emphasis=1.0)
         drawn = draw(np.zeros((2, 6)), nothing, noise, asked)
         assert (drawn[1, 0] - drawn[0, 0] > 1) == moves
         np.testing.assert_allclose(drawn[0, 1:], drawn[1, 1:], atol=0.5)
@@ -513,29 +513,29 @@ def test_person_part_is_what_the_recogniser_foretells():
         return np.stack([latents[of == k].mean(axis=0) for k in np.unique(of)]).var(axis=0).sum()
 
     latents, embeddings = photos(people)
-    part = fit_person_part(latents, embeddings, people)
+    part = fit_identity_regression(latents, embeddings, people)
     others, seen = photos(strangers)
-    left = part.taken_off(others, seen)
+    left = part.residualize(others, seen)
     assert apart(left, strangers) < 0.2 * apart(others, strangers)
-    alone = np.concatenate([part.taken_off(others[[row]], seen[[row]]) for row in range(5)])
+    alone = np.concatenate([part.residualize(others[[row]], seen[[row]]) for row in range(5)])
     np.testing.assert_array_equal(alone, left[:5])
     partly = seen.copy()
     partly[0, 3], partly[1, 0] = np.nan, np.inf
-    np.testing.assert_array_equal(part.taken_off(others, partly)[:2], others[:2])
+    np.testing.assert_array_equal(part.residualize(others, partly)[:2], others[:2])
     # Nor does it matter whether there are others.
-    np.testing.assert_array_equal(part.taken_off(others[:2], partly[:2]), others[:2])
+    np.testing.assert_array_equal(part.residualize(others[:2], partly[:2]), others[:2])
     # Nobody known twice, nothing seen, or seen without rhyme or reason: nothing is foretold.
     by_chance = generator.standard_normal(embeddings.shape).astype(np.float32)
     nobody = np.full_like(embeddings, np.nan)
     for known, of in ((embeddings, np.arange(360)), (nobody, people), (by_chance, people)):
-        assert fit_person_part(latents, known, of) is NO_PART
-    assert NO_PART.taken_off(others, seen) is others
+        assert fit_identity_regression(latents, known, of) is NO_REGRESSION
+    assert NO_REGRESSION.residualize(others, seen) is others
     blind = embeddings.copy()
     blind[::6] = np.nan  # on one photo of each no face was found
     rows = np.arange(360) % 6 > 0
     for some, of in ((embeddings, np.where(rows, people, -1)), (blind, people)):
-        again = fit_person_part(latents, some, of)
-        expected = fit_person_part(latents[rows], embeddings[rows], people[rows])
+        again = fit_identity_regression(latents, some, of)
+        expected = fit_identity_regression(latents[rows], embeddings[rows], people[rows])
         np.testing.assert_array_equal(again.slope, expected.slope)
         np.testing.assert_array_equal(again.beyond, expected.beyond)
 
@@ -557,10 +557,11 @@ def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
     many, few, later = (np.repeat(np.arange(60), n) for n in (20, 4, 10))
     (latents, embeddings), (some, of_some) = photos(many), photos(few)
     (one, of_one), (other, of_other) = photos(later), photos(later)
-    part = fit_person_part(latents, embeddings, many)
+    part = fit_identity_regression(latents, embeddings, many)
     foretold = dataclasses.replace(part, known=part.known[:0], beyond=part.beyond[:0])
     left = [
-        agreeing(p.taken_off(one, of_one), p.taken_off(other, of_other)) for p in (part, foretold)
+        agreeing(p.residualize(one, of_one), p.residualize(other, of_other))
+        for p in (part, foretold)
     ]
     assert left[0] < 0.6 * left[1] < 0.6 * agreeing(one, other)
     assert part.known.shape == (60, 8)
@@ -571,10 +572,10 @@ def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
     # A stranger is not taken for the known person who looks like them most.
     stranger = normalize(np.array([[1.0] + 7 * [-1.0]])).astype(np.float32)
     nothing = np.zeros((1, 5), np.float32)
-    strangers = [p.taken_off(nothing, stranger) for p in (part, foretold)]
+    strangers = [p.residualize(nothing, stranger) for p in (part, foretold)]
     assert (stranger @ part.known.T).max() < part.nobody - 0.1
     np.testing.assert_allclose(*strangers, atol=0.05 * np.abs(part.beyond).max())
-    anybody = dataclasses.replace(part, nobody=-1.0).taken_off(nothing, stranger)
+    anybody = dataclasses.replace(part, nobody=-1.0).residualize(nothing, stranger)
     assert np.abs(anybody - strangers[1]).max() > 0.1 * np.abs(part.beyond).max()
     # Half way from a known person's own photos to who looks most like them.
     alike = embeddings @ part.known.T
@@ -582,4 +583,4 @@ def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
     nearest = np.where(own_photos, -1, alike).max(axis=1)
     np.testing.assert_allclose(part.nobody, (alike[own_photos].mean() + nearest.mean()) / 2, 1e-3)
     # Of four photos the mean is chance.
-    assert not len(fit_person_part(some, of_some, few).known)
+    assert not len(fit_identity_regression(some, of_some, few).known)

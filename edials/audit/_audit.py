@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from .._labels import Labels, check_attributes, encode_labels
 from .._random import stage_seeds
 from ..exceptions import InvalidLabelsError
-from ..metrics.permutation import exchange_people, max_t_p_value
+from ..metrics.permutation import max_t_p_value, permute_within_cells
 from ..metrics.retention import picture_retention
-from ..metrics.risk import attribute_floor, cells_of_people, share_alone
+from ..metrics.risk import attribute_cells, attribute_floor, singleton_share
 from .attackers.base import ChoiceAttacker, check_choices
 from .attackers.cell_reader import read_cells
 from .attackers.registry import make_attackers
@@ -27,8 +27,8 @@ from .inputs.pairs import Pairs, read_pairs
 from .learning_curve import learning_curve
 from .linkage import copies_of_originals, link_release
 from .report.report import AuditReport
-from .runner import TOGETHER, Material, attack_all, fresh_releases, pairs_to_learn_from
-from .utility import LinearJudge, f1_by_attribute, f1_by_class, f1_by_group, what_judges_say
+from .runner import ENSEMBLE, AttackData, attack_all, fresh_releases, pairs_to_learn_from
+from .utility import LinearJudge, f1_by_attribute, f1_by_class, f1_by_group, predict_all
 
 _SPLITS = ("enrol", "validation", "probe")
 _SHOWN = 8
@@ -70,7 +70,7 @@ def audit(
         (reported once); None deals every person's images 60 : 15 : 25.
     attackers : {"quick", "standard", "thorough"} or sequence of these, default="standard"
         "quick" are the linear ones; "standard" adds networks, static and retrained; "thorough" a
-        second retrained one of another shape and loss, and "reverse". A sequence names single
+        second retrained one of another shape and loss, and "inversion". A sequence names single
         attackers as the report does, or holds objects that follow
         :mod:`edials.audit.attackers.base`.
     anonymizer : EDIALSAnonymizer, optional
@@ -108,24 +108,24 @@ def audit(
     labels = encode_labels(identity, name="identity", n_samples=len(before))
     seeds = stage_seeds(random_state, "split", "attackers", "resamples", "fresh", "leaks")
     parts = _split(labels.codes, withheld, split, seeds["split"])
-    cell_names = cells_of_people(labels.codes, table)
+    cell_names = attribute_cells(labels.codes, table)
     rows, people, cells = _people_in_all_parts(labels.codes, cell_names, parts)
     groups = {name: rows[parts[rows] == name] for name in _SPLITS}
     enrol, probe = groups["enrol"], groups["probe"]
     everybody = {name: People(people[group], cells) for name, group in groups.items()}
 
-    panel = make_attackers(attackers, anonymizer, seeds["attackers"])
+    attacker_list = make_attackers(attackers, anonymizer, seeds["attackers"])
     shown: dict[str, NDArray] = {"clear": before, "released": after}
     if choices is not None:
         shown["choices"] = check_choices(choices, len(before))
-        panel = [*panel, ChoiceAttacker()]
+        attacker_list = [*attacker_list, ChoiceAttacker()]
     n_fresh = _FRESH.get(attackers, 3) if isinstance(attackers, str) else 3
     fresh = fresh_releases(anonymizer, before[enrol], n_fresh, seeds["fresh"])
     others = np.flatnonzero((people < 0) & (labels.codes >= 0) & ~withheld)
     images = {
         kind: {name: side[group] for name, group in groups.items()} for kind, side in shown.items()
     }
-    material = Material(
+    material = AttackData(
         images=images,
         people=everybody,
         log_cells=read_cells(images["released"], everybody),
@@ -133,8 +133,10 @@ def audit(
         **pairs_to_learn_from(before, after, enrol, others, labels.codes[others], fresh),
     )
     encoder = getattr(anonymizer, "autoencoder_", None)
-    outcomes, measures = attack_all(panel, material, seeds["resamples"], n_jobs, verbose, encoder)
-    curve, outcomes = learning_curve(panel, outcomes, material, seeds["resamples"], n_jobs)
+    outcomes, measures = attack_all(
+        attacker_list, material, seeds["resamples"], n_jobs, verbose, encoder
+    )
+    curve, outcomes = learning_curve(attacker_list, outcomes, material, seeds["resamples"], n_jobs)
     known = rows[~withheld[rows]]
     told = np.flatnonzero((people >= 0) & ((parts != "none") | withheld))
     faces = _some_of_each(people[probe])
@@ -145,8 +147,8 @@ def audit(
         chance=1 / len(cells),
         floor=attribute_floor(np.arange(len(cells)), cells),
         floor_rank_5=attribute_rank_floor(everybody["probe"], 5),
-        share_alone=share_alone(np.arange(len(cells)), cells),
-        kept_attributes=[] if table is None else [str(name) for name in table.columns],
+        singleton_share=singleton_share(np.arange(len(cells)), cells),
+        attribute_names=[] if table is None else [str(name) for name in table.columns],
         smallest_cell=int(np.bincount(cells).min()),
         outcomes=outcomes,
         copies=copies_of_originals(before[~withheld], after[~withheld]),
@@ -169,8 +171,8 @@ def audit(
         people=people_table(table, people, cells),
         p_value_any=max_t_p_value(
             # The test adds them up by itself, and without the choices of validation.
-            [o.person_scores for o in outcomes if o.valid and o.name != TOGETHER],
-            exchange_people(cells, seed=seeds["resamples"]),
+            [o.person_scores for o in outcomes if o.valid and o.name != ENSEMBLE],
+            permute_within_cells(cells, seed=seeds["resamples"]),
         ),
         floor_predicted_cell=predicted_floor(material.log_cells, everybody["probe"]),
         learning_curve=curve,
@@ -277,7 +279,7 @@ def _utility(
         kinds["reconstruction"] = anonymizer.autoencoder_.reconstruct(before[rows])
     kinds["released"] = after[rows]
     table = table.iloc[rows].reset_index(drop=True)
-    said = what_judges_say(kinds, table, codes[rows], judges or LinearJudge(), withheld[rows])
+    said = predict_all(kinds, table, codes[rows], judges or LinearJudge(), withheld[rows])
     return {
         "utility": f1_by_attribute(said, table),
         "utility_classes": f1_by_class(said, table, codes[rows]),

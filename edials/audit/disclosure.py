@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from ..metrics.permutation import exchange_people, share_at_least
+from ..metrics.permutation import exceedance_share, permute_within_cells
 
 #: False match rates that thresholds are taken at.
 RATES = (1e-2, 1e-3)
@@ -142,5 +142,7 @@ def withheld_p_value(
         # Shares of a cell keep their mean when images are exchanged, so squares are enough.
         return float((np.bincount(codes, flags) ** 2 / counts).sum())
 
-    exchanged = exchange_people(cells, n_permutations=n_permutations, seed=seed)
-    return share_at_least(variance(held), np.array([variance(held[moved]) for moved in exchanged]))
+    exchanged = permute_within_cells(cells, n_permutations=n_permutations, seed=seed)
+    return exceedance_share(
+        variance(held), np.array([variance(held[moved]) for moved in exchanged])
+    )

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from ..metrics.album import album_figures, successes
 from ..metrics.leakage import (
     Calibration,
-    by_person,
     calibrate,
     in_cell_auc,
     in_cell_bits,
+    in_cell_log_probabilities,
     interval,
-    log_in_cell,
     log_predicted_cell,
-    within_rank,
+    mean_by_person,
+    rank_hits,
 )
-from ..metrics.permutation import exchange_people, permutation_p_value, table_of_people
+from ..metrics.permutation import mean_scores_by_person, permutation_p_value, permute_within_cells
 from ..metrics.risk import rank_1
 from ..metrics.verification import verification
 from .groups import worst_person
@@ -60,7 +60,7 @@ class AttackFigures:
     Attributes
     ----------
     name : str
-    learns_from : str
+    gallery_kind : str
         "released" (retrained), "clear" (static), "choices", or "both" (all sound ones together).
     clear_accuracy : float
         Rank-1 of the same attacker in the same role on clear photos.
@@ -82,7 +82,7 @@ class AttackFigures:
     album_risk : float
         Rank-1 with all released probe photos of a person pooled; what chance gives is
         ``album_null``, seldom the floor.
-    people_left : float
+    effective_anonymity_set_size : float
         2 to the entropy of the posterior, geometric mean over people.
     validation_risk, validation_auc : float
         What attackers are chosen by, the second where the first is equal; probe images had no part
@@ -100,7 +100,7 @@ class AttackFigures:
     tar_at_fmr_1e2, tar_at_fmr_1e3, eer : float
         Verification against impostors of the same cell, see
         :func:`edials.metrics.verification.verification`.
-    shown : str, default="released"
+    probe_kind : str, default="released"
         Which probes it was shown: "released", "clear" (its gallery is poisoned) or "choices".
     still_learning : bool or None
         Whether more images made it stronger; None if that was not tried.
@@ -122,7 +122,7 @@ class AttackFigures:
     """
 
     name: str
-    learns_from: str
+    gallery_kind: str
     clear_accuracy: float
     valid: bool
     risk_without_attributes: float
@@ -141,7 +141,7 @@ class AttackFigures:
     auc_high: float
     p_value: float
     album_risk: float
-    people_left: float
+    effective_anonymity_set_size: float
     validation_risk: float
     validation_auc: float
     per_person: NDArray[np.float64] = field(repr=False, compare=False)
@@ -160,7 +160,7 @@ class AttackFigures:
     per_person_auc: NDArray[np.float64] = field(repr=False, compare=False)
     person_scores: NDArray[np.float64] = field(repr=False, compare=False)
     det: NDArray[np.float64] = field(repr=False, compare=False)
-    shown: str = "released"
+    probe_kind: str = "released"
     still_learning: bool | None = None
     pairs_of: str = ""
     kind: str = ""
@@ -170,13 +170,13 @@ class AttackFigures:
 
 def judge_scores(
     name: str,
-    learns_from: str,
+    gallery_kind: str,
     *,
     validation: tuple[NDArray, People],
     probe: tuple[NDArray, People],
     clear_accuracy: float,
     bar: float,
-    shown: str = "released",
+    probe_kind: str = "released",
     log_cells: NDArray | None = None,
     seed: int = 0,
 ) -> AttackFigures:
@@ -184,12 +184,12 @@ def judge_scores(
 
     Parameters
     ----------
-    name, learns_from : str
+    name, gallery_kind : str
     validation, probe : tuple (scores of shape (n_samples, n_people), People)
     clear_accuracy : float
     bar : float
         Clear accuracy that it needs to be evidence.
-    shown : str, default="released"
+    probe_kind : str, default="released"
     log_cells : ndarray of shape (n_probe_samples, n_cells), optional
         Log-probability of every cell, read off the probe images.
     seed : int, default=0
@@ -199,17 +199,17 @@ def judge_scores(
     scores, people = np.asarray(probe[0], dtype=np.float64), probe[1]
     ready = calibration(scores)
     codes, cells = people.codes, people.cells
-    log_q = log_in_cell(ready, codes, cells)
-    success = by_person(within_rank(log_q, codes, 1), codes)
-    floor = by_person(1 / people.cell_sizes, codes)
-    bits = by_person(in_cell_bits(log_q, codes, cells), codes)
+    log_q = in_cell_log_probabilities(ready, codes, cells)
+    success = mean_by_person(rank_hits(log_q, codes, 1), codes)
+    floor = mean_by_person(1 / people.cell_sizes, codes)
+    bits = mean_by_person(in_cell_bits(log_q, codes, cells), codes)
     # Without a believed temperature the raw order is all there is to look at.
     ordered = calibration.ordered(scores)
-    auc_people = by_person(in_cell_auc(ordered, codes, cells), codes)
+    auc_people = mean_by_person(in_cell_auc(ordered, codes, cells), codes)
     present = np.unique(codes)
-    table = table_of_people(ordered, codes, len(cells))[np.ix_(present, present)]
-    exchanged = exchange_people(cells[present], seed=seed)
-    named = table_of_people(successes(log_q), codes, len(cells))[np.ix_(present, present)]
+    table = mean_scores_by_person(ordered, codes, len(cells))[np.ix_(present, present)]
+    exchanged = permute_within_cells(cells[present], seed=seed)
+    named = mean_scores_by_person(successes(log_q), codes, len(cells))[np.ix_(present, present)]
     open_set, det = verification(ordered, codes, cells)
     most = float(np.log2(np.bincount(cells).max()))
     risk_low, risk_high = interval(success, seed=seed, bounds=(0, 1))
@@ -218,14 +218,14 @@ def judge_scores(
     auc_low, auc_high = interval(auc_people, level=BOTH, seed=seed, bounds=(0, 1))
     return AttackFigures(
         name=name,
-        learns_from=learns_from,
+        gallery_kind=gallery_kind,
         clear_accuracy=clear_accuracy,
         valid=clear_accuracy >= bar,
         risk_without_attributes=rank_1(scores, codes),
         risk=float(success.mean()),
         ci_low=risk_low,
         ci_high=risk_high,
-        rank_5=float(by_person(within_rank(log_q, codes, 5), codes).mean()),
+        rank_5=float(mean_by_person(rank_hits(log_q, codes, 5), codes).mean()),
         in_cell_excess=float((success - floor).mean()),
         excess_low=excess_low,
         excess_high=excess_high,
@@ -236,17 +236,17 @@ def judge_scores(
         auc_low=auc_low,
         auc_high=auc_high,
         p_value=permutation_p_value(table, exchanged),
-        people_left=_people_left(log_q, codes),
+        effective_anonymity_set_size=_effective_anonymity_set_size(log_q, codes),
         validation_risk=_known_cell_risk(calibration, *validation),
         validation_auc=_mean(
             in_cell_auc(calibration.ordered(validation[0]), validation[1].codes, cells)
         ),
-        shown=shown,
+        probe_kind=probe_kind,
         risk_predicted_cell=_predicted_cell_risk(ready, log_cells, people),
         per_person=success,
         per_person_bits=bits,
         per_person_auc=auc_people,
-        person_scores=table_of_people(
+        person_scores=mean_scores_by_person(
             np.concatenate([np.asarray(validation[0], dtype=np.float64), scores]),
             np.concatenate([validation[1].codes, codes]),
             len(cells),
@@ -267,22 +267,22 @@ def _predicted_cell_risk(ready: NDArray, log_cells: NDArray | None, people: Peop
     if log_cells is None:
         return float("nan")
     log_q = log_predicted_cell(ready, log_cells, people.cells)
-    return float(by_person(within_rank(log_q, people.codes, 1), people.codes).mean())
+    return float(mean_by_person(rank_hits(log_q, people.codes, 1), people.codes).mean())
 
 
 def _known_cell_risk(calibration: Calibration, scores: NDArray, people: People) -> float:
-    log_q = log_in_cell(calibration(scores), people.codes, people.cells)
-    return float(by_person(within_rank(log_q, people.codes, 1), people.codes).mean())
+    log_q = in_cell_log_probabilities(calibration(scores), people.codes, people.cells)
+    return float(mean_by_person(rank_hits(log_q, people.codes, 1), people.codes).mean())
 
 
-def _people_left(log_q: NDArray, codes: NDArray[np.int64]) -> float:
+def _effective_anonymity_set_size(log_q: NDArray, codes: NDArray[np.int64]) -> float:
     entropy = -np.sum(np.exp(log_q) * np.where(np.isfinite(log_q), log_q, 0), axis=1)
-    return float(np.exp(by_person(entropy, codes).mean()))
+    return float(np.exp(mean_by_person(entropy, codes).mean()))
 
 
 def attribute_rank_floor(people: People, rank: int) -> float:
     """Success of nothing but the true attributes at a rank: min(1, rank / people in the cell)."""
-    return float(by_person(np.minimum(1, rank / people.cell_sizes), people.codes).mean())
+    return float(mean_by_person(np.minimum(1, rank / people.cell_sizes), people.codes).mean())
 
 
 def predicted_floor(log_cells: NDArray, people: People) -> float:

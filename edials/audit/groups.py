@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..metrics.leakage import interval
-from ..metrics.risk import cells_of_people
+from ..metrics.risk import attribute_cells
 
 #: Fewer people than this are too few to say anything of their group.
 SMALL_GROUP = 10
@@ -77,7 +77,7 @@ def people_table(
     table = pd.DataFrame({"cell": cells})
     if attributes is None:
         return table
-    names = cells_of_people(people, attributes)
+    names = attribute_cells(people, attributes)
     own = [names[people == code][0].split("\x1f") for code in range(len(cells))]
     return pd.concat([table, pd.DataFrame(own, columns=attributes.columns)], axis=1)
 

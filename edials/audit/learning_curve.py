@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from ..metrics.leakage import interval
 from ..metrics.linear_attack import LatentAttacker
 from .figures import BOTH, AttackFigures, judge_scores
-from .runner import Material
+from .runner import AttackData
 
 #: Shares of everybody's enrol images that an attacker learns from.
 SHARES = (0.25, 0.5, 1.0)
@@ -28,7 +28,7 @@ def is_cheap(attacker: Any) -> bool:
 def learning_curve(
     attackers: Sequence[Any],
     outcomes: Sequence[AttackFigures],
-    material: Material,
+    material: AttackData,
     seed: int,
     n_jobs: int | None,
 ) -> tuple[pd.DataFrame, list[AttackFigures]]:
@@ -40,7 +40,7 @@ def learning_curve(
         See :mod:`edials.audit.attackers.base`; those that retrain and are cheap are tried.
     outcomes : sequence of AttackFigures
         What they and others found with the whole gallery; matched by name.
-    material : Material
+    material : AttackData
         What they were given; a share of the photos is taken in all releases.
     seed : int
     n_jobs : as joblib takes it
@@ -59,8 +59,8 @@ def learning_curve(
         attacker
         for attacker in attackers
         if is_cheap(attacker)
-        and getattr(attacker, "learns_from", "released") == "released"
-        and getattr(attacker, "shown", "released") == "released"
+        and getattr(attacker, "gallery_kind", "released") == "released"
+        and getattr(attacker, "probe_kind", "released") == "released"
         and attacker.name in found
         and found[attacker.name].valid
     ]
@@ -89,7 +89,7 @@ def learning_curve(
 
 
 def _with_less(
-    attacker: Any, whole: AttackFigures, material: Material, seed: int
+    attacker: Any, whole: AttackFigures, material: AttackData, seed: int
 ) -> list[AttackFigures]:
     attacker, curve = copy.copy(attacker), []
     for share in SHARES[:-1]:
@@ -102,7 +102,7 @@ def _with_less(
         curve.append(
             judge_scores(
                 whole.name,
-                whole.learns_from,
+                whole.gallery_kind,
                 validation=validation,
                 probe=probe,
                 clear_accuracy=whole.clear_accuracy,

@@ -16,10 +16,10 @@ from .._validation import to_uint8
 from ..exceptions import IdentityLeakWarning
 from ..metrics.leakage import calibrate, combine
 from ..metrics.permutation import (
-    exchange_people,
+    mean_scores_by_person,
     permutation_p_value,
+    permute_within_cells,
     smallest_p_value,
-    table_of_people,
 )
 from ..metrics.risk import rank_1
 from ..release.certification import is_blank
@@ -28,7 +28,7 @@ from .disclosure import donor_matches
 from .figures import SANITY_SHARE, AttackFigures, People, judge_scores
 
 #: How the report calls all sound attackers together.
-TOGETHER = "all together"
+ENSEMBLE = "all together"
 # Pairs of other people are taken instead of the gallery's own if there are so many.
 _FEWEST_OTHERS, _FEWEST_PAIRS = 30, 300
 # By chance no more than once in a hundred does an attacker seem to work on clear photos.
@@ -36,7 +36,7 @@ _WORKS = 0.01
 
 
 @dataclass(frozen=True)
-class Material:
+class AttackData:
     """What attackers are given.
 
     Attributes
@@ -150,7 +150,7 @@ class Attack(NamedTuple):
     measures: dict[str, float]
 
 
-def _attack(entries: list[Any], material: Material) -> list[Attack]:
+def _attack(entries: list[Any], material: AttackData) -> list[Attack]:
     """Let a learner prove itself on clear photos, then play its roles, learning once for each."""
     learner = getattr(entries[0], "learner", entries[0])
     probe, clear = material.people["probe"], material.images["clear"]
@@ -159,11 +159,11 @@ def _attack(entries: list[Any], material: Material) -> list[Attack]:
     attacks = {}
     learned = None if hasattr(learner, "fit_pairs") else "clear"
     # Clear galleries first: the learner has just seen one.
-    for entry in sorted(entries, key=lambda entry: _learns_from(entry) != "clear"):
-        if _learns_from(entry) != learned:
-            learned = _learns_from(entry)
+    for entry in sorted(entries, key=lambda entry: _gallery_kind(entry) != "clear"):
+        if _gallery_kind(entry) != learned:
+            learned = _gallery_kind(entry)
             _learn(learner, material, learned)
-        images = material.images[getattr(entry, "shown", "released")]
+        images = material.images[getattr(entry, "probe_kind", "released")]
         found = {
             name: _scores(entry.name, learner, images[name], len(probe.cells))
             for name in ("validation", "probe")
@@ -183,24 +183,24 @@ def _scores(name: str, learner: Any, images: NDArray, n_people: int) -> NDArray[
     return scores
 
 
-def _learns_from(attacker: Any) -> str:
-    return getattr(attacker, "learns_from", "released")
+def _gallery_kind(attacker: Any) -> str:
+    return getattr(attacker, "gallery_kind", "released")
 
 
-def _learn(learner: Any, material: Material, kind: str, *, on_clear: bool = False) -> None:
+def _learn(learner: Any, material: AttackData, kind: str, *, on_clear: bool = False) -> None:
     if hasattr(learner, "fit_pairs"):
         clear, released = material.pairs
         learner.fit_pairs(clear, clear if on_clear else released)
     learner.fit(*material.gallery(kind))
 
 
-def _measures(attacker: Any, material: Material) -> dict[str, float]:
+def _measures(attacker: Any, material: AttackData) -> dict[str, float]:
     clear, released = (material.images[kind]["probe"] for kind in ("clear", "released"))
     found: dict[str, float] = {}
     if hasattr(attacker, "measures"):
         found |= attacker.measures(clear, released)
     embed = getattr(attacker, "embed", None)
-    if embed is not None and _learns_from(attacker) == "clear":
+    if embed is not None and _gallery_kind(attacker) == "clear":
         codes = material.people["probe"].codes
         impostors = material.strangers or (clear, codes)
         found |= donor_matches(embed, material.gallery("clear"), impostors, (released, codes))
@@ -209,7 +209,7 @@ def _measures(attacker: Any, material: Material) -> dict[str, float]:
 
 def attack_all(
     attackers: list[Any],
-    material: Material,
+    material: AttackData,
     seed: int,
     n_jobs: int | None,
     verbose: int,
@@ -221,7 +221,7 @@ def attack_all(
     ----------
     attackers : list of attackers
         Those that share a learner are run as one.
-    material : Material
+    material : AttackData
     seed : int
         Of resamples and permutations.
     n_jobs : as joblib takes it
@@ -257,12 +257,12 @@ def attack_all(
         attack = found[id(attacker)]
         outcome = judge_scores(
             attacker.name,
-            _learns_from(attacker),
+            _gallery_kind(attacker),
             validation=(attack.scores["validation"], people["validation"]),
             probe=(attack.scores["probe"], people["probe"]),
             clear_accuracy=rank_1(attack.clear, people["probe"].codes),
             bar=bar,
-            shown=getattr(attacker, "shown", "released"),
+            probe_kind=getattr(attacker, "probe_kind", "released"),
             log_cells=material.log_cells if _sees_release(attacker) else None,
             seed=seed,
         )
@@ -270,7 +270,7 @@ def attack_all(
         if attack.measures:
             measures[attacker.name] = attack.measures
         # Who is shown the photos themselves attacks something else, and does not join the others.
-        if outcome.valid and getattr(attacker, "shown", "released") != "clear":
+        if outcome.valid and getattr(attacker, "probe_kind", "released") != "clear":
             sound.append(attack)
     if len(sound) > 1:
         outcomes.append(_ensemble(sound, material, seed))
@@ -286,21 +286,21 @@ def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -
     # Where few share a cell, telling anybody from anybody has to do.
     enough = smallest_p_value(probe.cells) < _WORKS / 10
     cells = probe.cells if enough else np.zeros_like(probe.cells)
-    exchanged = exchange_people(cells, seed=seed)
+    exchanged = permute_within_cells(cells, seed=seed)
     needed = max(_WORKS, 2 * smallest_p_value(cells))
     own = [getattr(attacker, "times_chance", None) for attacker in attackers]
     success = [rank_1(attack.clear, probe.codes) for attack in found]
     best = max((s for s, bar in zip(success, own, strict=True) if bar is None), default=0.0)
     bars = []
     for attack, bar in zip(found, own, strict=True):
-        table = table_of_people(attack.clear, probe.codes, len(probe.cells))
+        table = mean_scores_by_person(attack.clear, probe.codes, len(probe.cells))
         works = permutation_p_value(table, exchanged) <= needed
         wanted = SANITY_SHARE * best if bar is None else min(1.0, bar / len(probe.cells))
         bars.append(wanted if works else np.inf)
     return bars
 
 
-def _facts(attacker: Any, material: Material, encoder: Any) -> dict[str, Any]:
+def _facts(attacker: Any, material: AttackData, encoder: Any) -> dict[str, Any]:
     """What a report says of an attacker beside its figures."""
     used = getattr(attacker, "encode", None)
     learner = getattr(attacker, "learner", attacker)
@@ -312,10 +312,10 @@ def _facts(attacker: Any, material: Material, encoder: Any) -> dict[str, Any]:
 
 
 def _sees_release(attacker: Any) -> bool:
-    return getattr(attacker, "shown", "released") == "released"
+    return getattr(attacker, "probe_kind", "released") == "released"
 
 
-def _ensemble(found: list[Attack], material: Material, seed: int) -> AttackFigures:
+def _ensemble(found: list[Attack], material: AttackData, seed: int) -> AttackFigures:
     """All sound attackers together: the sum of their scores, calibrated again.
 
     On clear photos their standardized scores are added up.
@@ -331,7 +331,7 @@ def _ensemble(found: list[Attack], material: Material, seed: int) -> AttackFigur
         for name in ("validation", "probe")
     }
     outcome = judge_scores(
-        TOGETHER,
+        ENSEMBLE,
         "both",
         validation=(together["validation"], validation),
         probe=(together["probe"], people["probe"]),

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from .._labels import check_attributes, encode_labels
 from .._validation import check_images, to_uint8
 from ..exceptions import InvalidLabelsError
-from ..metrics.risk import cells_of_people, cross_validated_excess, cross_validated_risk
+from ..metrics.risk import attribute_cells, cross_validated_excess, cross_validated_risk
 from ..release.certification import is_blank
 from .attackers.base import PixelAttacker
 from .utility import LinearJudge, person_disjoint_utility
@@ -62,7 +62,7 @@ def excess_risk(
     attacker : see :mod:`edials.audit.attackers.base`, optional
     """
     images, people = _released(anonymized, identity)
-    cells = cells_of_people(people, check_attributes(attributes, len(people)))
+    cells = attribute_cells(people, check_attributes(attributes, len(people)))
     return cross_validated_excess(attacker or PixelAttacker(), images, people, cells)
 
 

@@ -112,10 +112,10 @@ def person_disjoint_utility(
         Columns "majority" (always the most frequent class), the kinds, and "trained on released",
         the same judge trained on released and asked about clear images (NaN for a fitted judge).
     """
-    return f1_by_attribute(what_judges_say(kinds, attributes, people, judge), attributes)
+    return f1_by_attribute(predict_all(kinds, attributes, people, judge), attributes)
 
 
-def what_judges_say(
+def predict_all(
     kinds: dict[str, NDArray],
     attributes: pd.DataFrame,
     people: NDArray[np.int64],
@@ -154,11 +154,14 @@ def f1_by_attribute(said: dict[str, pd.DataFrame], attributes: pd.DataFrame) -> 
     Parameters
     ----------
     said : dict of str to DataFrame
-        See :func:`what_judges_say`.
+        See :func:`predict_all`.
     attributes : DataFrame of shape (n_samples, n_attributes)
         True labels.
     """
-    scores = {kind: macro_f1(_Said(table), np.empty(0), attributes) for kind, table in said.items()}
+    scores = {
+        kind: macro_f1(StoredPredictions(table), np.empty(0), attributes)
+        for kind, table in said.items()
+    }
     others = [kind for kind in said if kind not in ("majority", "trained on released")]
     return pd.DataFrame(scores).reindex(columns=["majority", *others, "trained on released"])
 
@@ -228,7 +231,7 @@ def f1_by_group(
             row: dict[str, Any] = {"attribute": str(name), "by": str(by), "group": str(group)}
             row["n_people"] = len(np.unique(people[members]))
             for kind, table in said.items():
-                told = _Said(table.iloc[members].reset_index(drop=True))
+                told = StoredPredictions(table.iloc[members].reset_index(drop=True))
                 row[kind] = macro_f1(told, np.empty(0), own)[str(name)]
             rows.append(row)
     return pd.DataFrame(rows)
@@ -282,7 +285,7 @@ def _cross_judged(
     return tables
 
 
-class _Said:
+class StoredPredictions:
     """Predictions made before, in the form of a judge."""
 
     def __init__(self, table: pd.DataFrame):

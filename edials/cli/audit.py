@@ -19,7 +19,7 @@ from ..audit.inputs.folders import pair_by_name, pictures_by_name
 from ..datasets import load_image_folder
 from ..datasets._image_folder import some
 from ..exceptions import InvalidLabelsError
-from .common import CONFIDENTIAL, kept_columns, load_anonymizer, must_be_folder
+from .common import CONFIDENTIAL, attribute_columns, load_anonymizer, must_be_folder
 
 _LEFT_OUT = Path()  # stands for an original that was not part of the release
 
@@ -84,7 +84,7 @@ def run_audit(options: argparse.Namespace) -> None:
     """Pair, judge, print the summary, write the report."""
     _check_out(options)
     data = load_image_folder(options.originals, labels=options.labels)
-    attributes = kept_columns(data.attributes, options.keep)
+    attributes = attribute_columns(data.attributes, options.keep)
     model = None if options.model is None else load_anonymizer(options.model, options.device)
     size = options.size if model is None else _size_of(model, options.size)
     if options.manifest is None:

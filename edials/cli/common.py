@@ -13,7 +13,7 @@ from ..persistence import load
 CONFIDENTIAL = "confidential: never part of a release"
 
 
-def kept_columns(attributes: pd.DataFrame, keep: Sequence[str] | None) -> pd.DataFrame:
+def attribute_columns(attributes: pd.DataFrame, keep: Sequence[str] | None) -> pd.DataFrame:
     """The columns that ``--keep`` names; all of them without it."""
     if keep is None:
         return attributes

@@ -12,7 +12,7 @@ from sklearn.utils import Bunch
 
 from .._random import stage_seeds
 from ..anonymizer import EDIALSAnonymizer
-from ..audit.attackers.base import PixelAttacker, StaticAttacker
+from ..audit.attackers.base import NaiveAttacker, PixelAttacker
 from ..audit.report.pages import picture_sheet, write_report
 from ..audit.utility import macro_f1
 from ..datasets import make_faces
@@ -120,7 +120,7 @@ def _measure(
         "anonymized": released,
     }
     attackers: list[Any] = [
-        StaticAttacker(anonymizer.identity_classifier_),
+        NaiveAttacker(anonymizer.identity_classifier_),
         LatentAttacker(anonymizer.autoencoder_),
         PixelAttacker(),
     ]

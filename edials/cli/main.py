@@ -31,7 +31,7 @@ from ..models.identity_classifier import IdentityClassifier
 from ..models.surrogate_decoder import SurrogateDecoder
 from ..persistence import save
 from .audit import add_audit
-from .common import CONFIDENTIAL, kept_columns, load_anonymizer, must_be_folder
+from .common import CONFIDENTIAL, attribute_columns, load_anonymizer, must_be_folder
 from .demo import run_demo
 
 _CHUNK = 256  # files in memory at a time
@@ -149,7 +149,7 @@ def _fit(options: argparse.Namespace) -> None:
     if options.size < SIZE_MULTIPLE or options.size % SIZE_MULTIPLE:
         raise ValueError(f"--size {options.size}; expected a multiple of {SIZE_MULTIPLE}.")
     data = load_image_folder(options.faces, labels=options.labels, size=options.size)
-    attributes = kept_columns(data.attributes, options.keep)
+    attributes = attribute_columns(data.attributes, options.keep)
     kept = list(attributes.columns)
     named = pd.Series(data.identity)
     print(
@@ -191,7 +191,7 @@ def _what_is_replaced(model: EDIALSAnonymizer) -> str:
     frontier = model.frontier_
     chosen = abs(frontier["strength"] - model.strength_).argmin()
     return (
-        f"strength {model.strength_:.3g}: {frontier['given_back'][chosen]} of {len(model.order_)} "
+        f"strength {model.strength_:.3g}: {frontier['n_retained'][chosen]} of {len(model.order_)} "
         f"features are given back, at {frontier['leakage_bits'][chosen]:.2f} bit a photo "
         f"[{frontier['leakage_low'][chosen]:.2f}, {frontier['leakage_high'][chosen]:.2f}]"
     )

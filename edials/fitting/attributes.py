@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._labels import AttributeTargets, Labels, encode_attributes, encode_labels
 from ..exceptions import IdentityLeakWarning, InvalidLabelsError
-from ..metrics.risk import share_alone
+from ..metrics.risk import singleton_share
 
 # So many people, each with a label of their own, are no coincidence.
 _NAMING = 5
@@ -48,13 +48,13 @@ def check_kept(people: Labels, kept: AttributeTargets | None) -> None:
         return
     known = people.known
     for column, name in enumerate(kept.classes):
-        alone = share_alone(people.codes[known], kept.codes[known, column])
+        alone = singleton_share(people.codes[known], kept.codes[known, column])
         if alone == 1 and len(people.classes) >= _NAMING:
             raise InvalidLabelsError(
                 f"The kept attribute {name!r} is different for each of {len(people.classes)} "
                 f"people, so it would keep who they are. Leave it out of attributes (or y)."
             )
-    alone = share_alone(people.codes[known], kept.codes[known])
+    alone = singleton_share(people.codes[known], kept.codes[known])
     if alone > 0.5:
         warnings.warn(
             f"{alone:.0%} of the people are alone with their kept attributes "

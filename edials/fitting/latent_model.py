@@ -22,9 +22,9 @@ from ..latent.identity_basis import IdentityBasis, fit_identity_basis, picture_m
 from ..latent.surrogates import SurrogatePrior, fit_prior
 from ..metrics.head_pose import yaw_proxy
 from ..models.surrogate_decoder import SurrogateDecoder
-from ..release.certification import DOOR_FMR, Panel
+from ..release.certification import DOOR_FMR, RecogniserAdapter
 from ..release.engine import Engine
-from .networks import Parts, common_of, own
+from .networks import Networks, own, shared_params
 
 _BACKGROUND_ROWS = 200
 
@@ -62,7 +62,7 @@ class Surrogates(NamedTuple):
 
 
 def fit_surrogates(
-    parts: Parts,
+    parts: Networks,
     latents: NDArray[np.float32],
     without_person: NDArray[np.float32],
     people: NDArray[np.int64],
@@ -75,7 +75,7 @@ def fit_surrogates(
 
     Parameters
     ----------
-    parts : Parts
+    parts : Networks
     latents : ndarray of shape (n_samples, n_features)
     without_person : ndarray of shape (n_samples, n_features)
         Latents as they are given back.
@@ -88,7 +88,7 @@ def fit_surrogates(
     seed : int
         Of the background's draws, and of those that the attributes are looked for in.
     """
-    rotation = turn_latents(parts.autoencoder, without_person, people, kept, basis)
+    rotation = fit_basis(parts.autoencoder, without_person, people, kept, basis)
     coordinates = rotation.rotate(torch.from_numpy(latents)).numpy()
     codes = np.empty((len(latents), 0), np.int64) if kept is None else kept.codes
     prior = fit_prior(coordinates, codes, [] if kept is None else kept.sizes, people, turns)
@@ -110,7 +110,7 @@ def fit_surrogates(
 def _emphasized(
     prior: SurrogatePrior,
     rotation: IdentityBasis,
-    parts: Parts,
+    parts: Networks,
     latents: NDArray[np.float32],
     kept: AttributeTargets,
     rows: NDArray[np.int64],
@@ -136,7 +136,7 @@ def as_labels(table: pd.DataFrame) -> Any:
     return table if table.shape[1] > 1 else table.iloc[:, 0]
 
 
-def turn_latents(
+def fit_basis(
     autoencoder: Any,
     latents: NDArray[np.float32],
     people: NDArray[np.int64],
@@ -159,7 +159,7 @@ def fit_surrogate_decoder(
     turns: NDArray[np.float64],
     people: NDArray[np.int64],
     fitted_on: NDArray[np.int64],
-    given_back: int,
+    n_retained: int,
     seed: int,
 ) -> Any:
     """The model's decoder of surrogates, fitted; by default of the autoencoder's size.
@@ -184,7 +184,7 @@ def fit_surrogate_decoder(
     if isinstance(given, FrozenEstimator):
         return given
     like = getattr(autoencoder, "estimator", autoencoder)
-    common = common_of(model)
+    common = shared_params(model)
     common |= {"size": like.size} if hasattr(like, "size") else {}
     rows = fitted_on[people[fitted_on] >= 0]
     parts = np.array_split(rows, max(1, len(rows) // 256))
@@ -198,7 +198,7 @@ def fit_surrogate_decoder(
         basis=engine.basis,
         prior=engine.prior,
         order=model.order_,
-        given_back=given_back,
+        n_retained=n_retained,
     )
 
 
@@ -207,11 +207,11 @@ def embeddings_of(model: Any, images: NDArray) -> NDArray[np.float32]:
 
     For ``basis="raw"`` NaN, too: its features are the latents as they are.
     """
-    panel = Panel(model.identity_classifier_, DOOR_FMR)
-    if model.basis == "raw" or not panel.verifies:
+    recogniser = RecogniserAdapter(model.identity_classifier_, DOOR_FMR)
+    if model.basis == "raw" or not recogniser.verifies:
         return np.full((len(images), 1), np.nan, dtype=np.float32)
     chunks = (to_uint8(images[start : start + 256]) for start in range(0, len(images), 256))
-    return np.concatenate([panel.embed(chunk) for chunk in chunks])
+    return np.concatenate([recogniser.embed(chunk) for chunk in chunks])
 
 
 def turns_of(images: NDArray) -> NDArray[np.float64]:
@@ -234,7 +234,9 @@ def importance_of_features(
     return mean_absolute(explanation.values, people[rows])
 
 
-def match_rate(panel: Panel, images: NDArray, people: NDArray[np.int64], seed: int) -> float:
-    """How often the panel matches two photos of one person; NaN if it does not verify."""
+def match_rate(
+    recogniser: RecogniserAdapter, images: NDArray, people: NDArray[np.int64], seed: int
+) -> float:
+    """How often the recogniser matches two photos of one person; NaN if it does not verify."""
     rows = all_of_some(people, seed, _MATCHED_ROWS)
-    return panel.true_match_rate(to_uint8(images[rows]), people[rows])
+    return recogniser.true_match_rate(to_uint8(images[rows]), people[rows])

@@ -18,7 +18,7 @@ from ..release.certification import as_input
 _COMMON = ("device", "batch_size", "precision", "verbose")
 
 
-class Parts(NamedTuple):
+class Networks(NamedTuple):
     """The fitted networks; ``attribute_classifier`` is None if no attribute is kept."""
 
     attribute_classifier: Any
@@ -26,8 +26,8 @@ class Parts(NamedTuple):
     identity_classifier: Any
 
 
-def fit_parts(
-    given: Parts,
+def fit_networks(
+    given: Networks,
     images: NDArray,
     people: Labels,
     kept: AttributeTargets | None,
@@ -36,7 +36,7 @@ def fit_parts(
     seeds: dict[str, int],
     n_jobs: int | None,
     **common: Any,
-) -> Parts:
+) -> Networks:
     """Fit every part: the default where None is given, else a clone; a frozen one stays as it is.
 
     What sees attributes and pictures, and what sees people, are fitted side by side if ``n_jobs``
@@ -44,7 +44,7 @@ def fit_parts(
 
     Parameters
     ----------
-    given : Parts
+    given : Networks
         As the anonymizer's user gave them.
     images : ndarray of shape (n_samples, height, width, 3)
     people : Labels
@@ -54,7 +54,7 @@ def fit_parts(
         Of the stages "autoencoder", "identity" and "attributes".
     n_jobs : int or None
     **common
-        Parameters of the defaults, see :func:`common_of`.
+        Parameters of the defaults, see :func:`shared_params`.
     """
     classifier = None
     if kept is not None:
@@ -75,7 +75,7 @@ def fit_parts(
             delayed(_fit_people)(recogniser, images[known], people.classes[people.codes[known]]),
         ]
     )
-    return Parts(*map(_fitted, (classifier, autoencoder, recogniser), (*seen, named)))
+    return Networks(*map(_fitted, (classifier, autoencoder, recogniser), (*seen, named)))
 
 
 def _fitted(before: Any, after: Any) -> Any:
@@ -100,7 +100,7 @@ def _fit_people(recogniser: Any, images: NDArray, identity: NDArray) -> Any:
     return recogniser.fit(as_input(recogniser, images), identity)
 
 
-def common_of(model: Any) -> dict[str, Any]:
+def shared_params(model: Any) -> dict[str, Any]:
     """Parameters of the anonymizer that its default parts share."""
     return {name: getattr(model, name) for name in _COMMON}
 

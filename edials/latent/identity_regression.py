@@ -32,7 +32,7 @@ _KNOWN_PHOTOS, _ALIKE = 5, 0.05
 
 
 @dataclass(frozen=True)
-class PersonPart:
+class IdentityRegression:
     """From a recogniser's embedding to the person's part of the latents.
 
     Attributes
@@ -54,7 +54,7 @@ class PersonPart:
     beyond: NDArray[np.float32]
     nobody: float
 
-    def taken_off(
+    def residualize(
         self, latents: NDArray[np.float32], embeddings: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Latents without the person's part.
@@ -87,12 +87,12 @@ class PersonPart:
 
 _NOTHING = np.zeros((0, 0), np.float32)
 #: Takes nothing off.
-NO_PART = PersonPart(np.zeros(0, np.float32), _NOTHING, _NOTHING, _NOTHING, 0.0)
+NO_REGRESSION = IdentityRegression(np.zeros(0, np.float32), _NOTHING, _NOTHING, _NOTHING, 0.0)
 
 
-def fit_person_part(
+def fit_identity_regression(
     latents: NDArray[np.float32], embeddings: NDArray[np.float32], people: NDArray[np.int64]
-) -> PersonPart:
+) -> IdentityRegression:
     """Learn to foretell, from how a photo is recognised, the person's other photos.
 
     A ridge regression of the mean latents of the person's other photos on the photo's embedding.
@@ -111,8 +111,8 @@ def fit_person_part(
 
     Returns
     -------
-    PersonPart
-        :data:`NO_PART` where nothing is foretold of other people.
+    IdentityRegression
+        :data:`NO_REGRESSION` where nothing is foretold of other people.
 
     References
     ----------
@@ -125,7 +125,7 @@ def fit_person_part(
     own, photos = people[rows], counts[people[rows]]
     n_people = len(np.unique(own))
     if n_people < 2:
-        return NO_PART
+        return NO_REGRESSION
     sums = np.zeros((len(counts), latents.shape[1]))
     np.add.at(sums, own, latents[rows].astype(np.float64))
     others = (sums[own] - latents[rows]) / (photos - 1)[:, None]
@@ -146,13 +146,13 @@ def fit_person_part(
         errors += [(weights[asked] @ (others[asked] - told) ** 2).sum() for told in foretold]
     best = int(errors.argmin())
     if errors[best] > (1 - _WORTH) * errors[-1]:
-        return NO_PART
+        return NO_REGRESSION
     regression = Ridge(alpha=_PENALTIES[best]).fit(predictors, others, sample_weight=weights)
     slope = scale * regression.coef_.T
     left = latents[rows] - (embeddings[rows] - centre) @ slope
     seen = normalize(embeddings[rows].astype(np.float64))
     known, beyond = _beyond(left, seen, own)
-    return PersonPart(
+    return IdentityRegression(
         centre.astype(np.float32),
         slope.astype(np.float32),
         known.astype(np.float32),

@@ -69,10 +69,10 @@ class SurrogatePrior:
         ``mean + (one_hot(attributes) - centre) @ effects`` is the mean for some attributes.
     covariance : ndarray of shape (n_features, n_features)
         Pooled covariance of single photos around that mean.
-    turn_scale : ndarray of shape (2,)
+    yaw_scale : ndarray of shape (2,)
         Mean and standard deviation of which way heads are turned, see
         :mod:`edials.metrics.head_pose`.
-    turn_effect : ndarray of shape (n_features,)
+    yaw_effect : ndarray of shape (n_features,)
         Change of the mean by one such standard deviation.
     emphasis : float, default=1.0
         Factor on the effects in a draw: pictures show less of an attribute than the features that
@@ -84,8 +84,8 @@ class SurrogatePrior:
     mean: NDArray[np.float64]
     effects: NDArray[np.float64]
     covariance: NDArray[np.float64]
-    turn_scale: NDArray[np.float64]
-    turn_effect: NDArray[np.float64]
+    yaw_scale: NDArray[np.float64]
+    yaw_effect: NDArray[np.float64]
     emphasis: float = 1.0
 
     def given(
@@ -94,7 +94,7 @@ class SurrogatePrior:
         *,
         consistency: float = 0.9,
         temperature: float = 0.3,
-        turn_emphasis: float = _TURN_EMPHASIS,
+        yaw_emphasis: float = _TURN_EMPHASIS,
     ) -> ConditionalDraw:
         """The distribution of the marked features, given the attributes and the other features.
 
@@ -112,7 +112,7 @@ class SurrogatePrior:
             Factor on the standard deviation of a draw. A Gaussian reaches further than faces do:
             its far draws look like several faces at once; nearer ones are more like faces, and more
             alike.
-        turn_emphasis : float, default=4.5
+        yaw_emphasis : float, default=4.5
             Factor on the effect of the turn of the head, 0 or more: 1 is what a regression on the
             turn as it is read gives, more shows the turn better.
 
@@ -126,22 +126,22 @@ class SurrogatePrior:
         learning", eqs. 2.81 and 2.82.
         """
         known = _DRAWS.setdefault(self, {})
-        key = (mask.tobytes(), consistency, temperature, turn_emphasis)
+        key = (mask.tobytes(), consistency, temperature, yaw_emphasis)
         draw = known.get(key)
         if draw is None:
-            draw = self._given(mask, consistency, temperature, turn_emphasis)
+            draw = self._given(mask, consistency, temperature, yaw_emphasis)
             if len(known) >= _REMEMBERED:
                 known.clear()
             known[key] = draw
         return draw
 
     def _given(
-        self, mask: NDArray[np.bool_], consistency: float, temperature: float, turn_emphasis: float
+        self, mask: NDArray[np.bool_], consistency: float, temperature: float, yaw_emphasis: float
     ) -> ConditionalDraw:
         marked, kept = torch.tensor(mask), torch.tensor(~mask)
         mean, effects, turn, covariance = (
             torch.tensor(part)
-            for part in (self.mean, self.effects, self.turn_effect, self.covariance)
+            for part in (self.mean, self.effects, self.yaw_effect, self.covariance)
         )
         least = _TINY * covariance.trace() / len(mask) + _TINY**2
         joint = covariance + least * torch.eye(len(mask), dtype=covariance.dtype)
@@ -160,8 +160,8 @@ class SurrogatePrior:
             centre=self.centre,
             intercept=(mean[marked] - mean[kept] @ slope).numpy(),
             effects=self.emphasis * effects.numpy(),
-            turn_scale=self.turn_scale,
-            turn_effect=turn_emphasis * turn.numpy(),
+            yaw_scale=self.yaw_scale,
+            yaw_effect=yaw_emphasis * turn.numpy(),
             slope=slope.numpy(),
             factor=temperature * factor.numpy(),
         )
@@ -179,8 +179,8 @@ class ConditionalDraw:
     centre : ndarray of shape (sum(sizes),)
     intercept : ndarray of shape (n_replaced,)
     effects : ndarray of shape (sum(sizes), n_replaced)
-    turn_scale : ndarray of shape (2,)
-    turn_effect : ndarray of shape (n_replaced,)
+    yaw_scale : ndarray of shape (2,)
+    yaw_effect : ndarray of shape (n_replaced,)
         Zero where all features are drawn.
     slope : ndarray of shape (n_features - n_replaced, n_replaced)
     factor : ndarray of shape (n_replaced, n_replaced)
@@ -191,8 +191,8 @@ class ConditionalDraw:
     centre: NDArray[np.float64]
     intercept: NDArray[np.float64]
     effects: NDArray[np.float64]
-    turn_scale: NDArray[np.float64]
-    turn_effect: NDArray[np.float64]
+    yaw_scale: NDArray[np.float64]
+    yaw_effect: NDArray[np.float64]
     slope: NDArray[np.float64]
     factor: NDArray[np.float64]
 
@@ -226,9 +226,9 @@ class ConditionalDraw:
         drawn = self.intercept + matmul(own[:, ~self.mask], self.slope)
         drawn += matmul(one_hot(codes, self.sizes) - self.centre, self.effects)
         if turns is not None:
-            mean, spread = self.turn_scale
+            mean, spread = self.yaw_scale
             turned = np.clip((turns - mean) / spread, -_FARTHEST_TURN, _FARTHEST_TURN)
-            drawn += np.outer(turned, self.turn_effect)
+            drawn += np.outer(turned, self.yaw_effect)
         drawn += matmul(noise[:, self.mask].astype(np.float64), self.factor)
         own[:, self.mask] = drawn
         return own.astype(np.float32)
@@ -287,8 +287,8 @@ def fit_prior(
         centre=centre,
         mean=np.asarray(regression.intercept_),
         effects=effects,
-        turn_scale=np.array([mean, spread]),
-        turn_effect=regression.coef_.T[-2],
+        yaw_scale=np.array([mean, spread]),
+        yaw_effect=regression.coef_.T[-2],
         # Shrunk: unshrunk, what is given back of a fitted photo would foretell what is replaced.
         covariance=ledoit_wolf(scaled * np.sqrt(len(scaled)), assume_centered=True)[0],
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .leakage import log_in_cell
+from .leakage import in_cell_log_probabilities
 from .permutation import null_of_mean
 
 
@@ -62,7 +62,7 @@ def album_successes(table: NDArray, cells: NDArray[np.int64]) -> NDArray[np.floa
     for cell in np.unique(cells):
         block = np.ix_(cells == cell, cells == cell)
         pooled[block] -= pooled[block].mean(axis=0)
-    return successes(log_in_cell(pooled, np.arange(len(cells)), cells))
+    return successes(in_cell_log_probabilities(pooled, np.arange(len(cells)), cells))
 
 
 def successes(log_probabilities: NDArray) -> NDArray[np.float64]:

@@ -104,8 +104,10 @@ def _fit_temperature(
     scaled = (scores - centre) / spread
 
     def gains(inverse: float) -> NDArray[np.float64]:
-        gained = in_cell_bits(log_in_cell(inverse * scaled, people, cells), people, cells)
-        return by_person(gained, people)
+        gained = in_cell_bits(
+            in_cell_log_probabilities(inverse * scaled, people, cells), people, cells
+        )
+        return mean_by_person(gained, people)
 
     best = float(minimize_scalar(lambda b: -gains(b).mean(), bounds=(-30, 30), method="bounded").x)
     gained = gains(best)
@@ -116,7 +118,7 @@ def _fit_temperature(
     )
 
 
-def log_in_cell(
+def in_cell_log_probabilities(
     calibrated: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Log-probability of every person for an attacker who knows the true cell; -inf outside it.
@@ -189,13 +191,13 @@ def in_cell_bits(
     return (hedged + np.log(sizes)) / np.log(2)
 
 
-def by_person(values: NDArray, people: NDArray[np.int64]) -> NDArray[np.float64]:
+def mean_by_person(values: NDArray, people: NDArray[np.int64]) -> NDArray[np.float64]:
     """Means within every person that has images, in the order of their codes."""
     counts = np.bincount(people)
     return (np.bincount(people, values) / np.maximum(counts, 1))[counts > 0]
 
 
-def within_rank(
+def rank_hits(
     log_probabilities: NDArray, people: NDArray[np.int64], rank: int
 ) -> NDArray[np.float64]:
     """Chance, per image, that the true person is among the ``rank`` most likely; ties are drawn."""

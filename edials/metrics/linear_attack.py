@@ -22,7 +22,7 @@ class LatentAttacker:
         Share of the spherical part in the covariance, in [0, 1].
     """
 
-    name, learns_from, shown = "LDA on the latents", "released", "released"
+    name, gallery_kind, shown = "LDA on the latents", "released", "released"
     # Follows from the gallery, so that a subclass with another one need not say it twice.
     kind: str | None = None
 

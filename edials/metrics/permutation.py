@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 
-def exchange_people(
+def permute_within_cells(
     cells: NDArray[np.int64], *, n_permutations: int = 999, seed: int = 0
 ) -> NDArray[np.int64]:
     """Draw permutations of the people that leave everybody in their cell.
@@ -38,7 +38,7 @@ def exchange_people(
     return exchanged
 
 
-def table_of_people(
+def mean_scores_by_person(
     scores: NDArray, people: NDArray[np.int64], n_people: int
 ) -> NDArray[np.float64]:
     """Mean row of everybody's images, shape (n_people, n_columns); zeros without images."""
@@ -52,7 +52,7 @@ def _own(table: NDArray, exchanged: NDArray[np.int64]) -> NDArray[np.float64]:
     return table[np.arange(len(table)), exchanged].mean(axis=1)
 
 
-def share_at_least(true: float, reached: NDArray) -> float:
+def exceedance_share(true: float, reached: NDArray) -> float:
     """``(1 + number at least as good) / (1 + number of permutations)``, in (0, 1]."""
     return float((1 + (reached >= true - 1e-12).sum()) / (1 + len(reached)))
 
@@ -65,14 +65,14 @@ def permutation_p_value(table: NDArray, exchanged: NDArray[np.int64]) -> float:
     table : ndarray of shape (n_people, n_people)
         Mean scores of everybody's images (rows) for everybody (columns).
     exchanged : ndarray of shape (n_permutations, n_people)
-        See :func:`exchange_people`.
+        See :func:`permute_within_cells`.
 
     Returns
     -------
     float in (0, 1]
     """
     true = float(np.diagonal(table).mean())
-    return share_at_least(true, _own(table, exchanged))
+    return exceedance_share(true, _own(table, exchanged))
 
 
 def smallest_p_value(cells: NDArray[np.int64]) -> float:
@@ -122,7 +122,7 @@ def max_t_p_value(tables: Sequence[NDArray], exchanged: NDArray[np.int64]) -> fl
     together = np.sum(found, axis=0)
     found.append((together - together.mean()) / (together.std() or 1.0))
     largest = np.abs(found).max(axis=0)
-    return share_at_least(float(largest[0]), largest[1:])
+    return exceedance_share(float(largest[0]), largest[1:])
 
 
 def null_of_mean(table: NDArray, exchanged: NDArray[np.int64]) -> tuple[float, float, float]:
@@ -135,5 +135,5 @@ def null_of_mean(table: NDArray, exchanged: NDArray[np.int64]) -> tuple[float, f
     exchanged : ndarray of shape (n_permutations, n_people)
     """
     reached = _own(table, exchanged)
-    p_value = share_at_least(float(np.diagonal(table).mean()), reached)
+    p_value = exceedance_share(float(np.diagonal(table).mean()), reached)
     return float(reached.mean()), float(np.quantile(reached, 0.95)), p_value

@@ -47,7 +47,7 @@ def cross_validated_excess(
     people : ndarray of shape (n_samples,)
         Person codes; -1 (unknown) and people with one image are left out.
     cells : ndarray of shape (n_samples,)
-        Cell of each image's person, see :func:`cells_of_people`.
+        Cell of each image's person, see :func:`attribute_cells`.
     """
     success, floor = _cross_validated(attacker, images, people, cells)
     return float((success - floor).mean())
@@ -82,7 +82,7 @@ def _cross_validated(
     return np.bincount(codes, hits) / np.bincount(codes), 1 / sizes[2][sizes[1]]
 
 
-def cells_of_people(people: NDArray[np.int64], attributes: pd.DataFrame | None) -> NDArray:
+def attribute_cells(people: NDArray[np.int64], attributes: pd.DataFrame | None) -> NDArray:
     """Name of the attribute cell of every image's person: that of most of their images.
 
     Parameters
@@ -122,7 +122,7 @@ def attribute_floor(people: NDArray[np.int64], cells: NDArray[np.int64]) -> floa
     return len(np.unique(table, axis=0)) / len(table)
 
 
-def share_alone(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:
+def singleton_share(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:
     """Share of people whom nobody else shares a cell with; parameters as above."""
     table = _table_of_people(people, cells)
     return float((np.unique(table, axis=0, return_counts=True)[1] == 1).sum() / len(table))

@@ -12,10 +12,10 @@ from sklearn.metrics import balanced_accuracy_score
 from .._labels import encode_attributes, encode_labels
 from ..exceptions import InvalidLabelsError
 from .linear_attack import LatentAttacker
-from .risk import cells_of_people, cross_validated_excess
+from .risk import attribute_cells, cross_validated_excess
 
 
-def must_be_scorable(attribute_classifier: Any, identity: Any) -> None:
+def check_scorable(attribute_classifier: Any, identity: Any) -> None:
     """Refuse to score without a kept attribute, or without knowing who is on the images."""
     if attribute_classifier is None:
         raise InvalidLabelsError("score needs a kept attribute; fit with y or attributes.")
@@ -26,7 +26,7 @@ def must_be_scorable(attribute_classifier: Any, identity: Any) -> None:
         )
 
 
-def utility_less_excess(
+def utility_minus_excess_risk(
     released: NDArray,
     y: Any,
     *,
@@ -65,7 +65,7 @@ def utility_less_excess(
     people = encode_labels(identity, name="identity", n_samples=len(released)).codes
     kept = pd.DataFrame(read, columns=names)
     kept[name] = true
-    cells = cells_of_people(people, kept)
+    cells = attribute_cells(people, kept)
     excess = cross_validated_excess(LatentAttacker(autoencoder), released, people, cells)
     return float(utility - max(0.0, excess))
 

@@ -21,7 +21,7 @@ from .._splits import split_rows
 from .._validation import check_batch_size, check_images, resolve_device
 from ..exceptions import InvalidLabelsError
 from ..networks.augmentation import augment_faces
-from ..networks.inference import as_it_evaluates, check_precision, map_images
+from ..networks.inference import check_precision, inference_copy, map_images
 from ..networks.losses import attribute_loss
 from ..networks.modules import AttributeNetwork, mirrored, preset
 from ..networks.training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
@@ -191,7 +191,7 @@ class AttributeClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
 
     def logits_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of all attributes side by side, averaged over the picture and its mirror image."""
-        network = as_it_evaluates(self.module_)
+        network = inference_copy(self.module_)
         first, second = (network(view) for view in mirrored(network, images))
         return (first + second) / 2
 

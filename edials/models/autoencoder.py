@@ -17,9 +17,9 @@ from .._labels import AttributeTargets, encode_attributes
 from .._random import forked_torch, stage_seeds
 from .._splits import split_rows
 from .._validation import check_batch_size, check_images, resolve_device, to_tensor
-from ..networks.adversarial import AdversarialNet, Terms, features_of
+from ..networks.adversarial import AdversarialNet, LossWeights, features_of
 from ..networks.augmentation import mirror_faces
-from ..networks.inference import as_it_evaluates, check_precision, decode_latents, map_images
+from ..networks.inference import check_precision, decode_latents, inference_copy, map_images
 from ..networks.modules import AutoencoderNetwork, Encoder, preset
 from ..networks.training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
 from ..networks.training import train as train_net
@@ -242,7 +242,7 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
             typical=_TYPICAL,
             batch_size=self.batch_size,
             augment=mirror_faces,
-            terms=Terms(
+            terms=LossWeights(
                 self.reconstruction_weight,
                 self.perceptual_weight,
                 self.adversarial_weight,
@@ -268,7 +268,7 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "module_")
         images, _ = check_images(X, image_shape=self.image_shape_, min_samples=0)
         return map_images(
-            lambda batch: as_it_evaluates(self.module_.encoder)(batch),
+            lambda batch: inference_copy(self.module_.encoder)(batch),
             images,
             device=torch.device(self.net_.device),
             batch_size=self.batch_size,

@@ -21,7 +21,7 @@ from .._splits import split_rows
 from .._validation import check_batch_size, check_images, resolve_device
 from ..exceptions import InvalidLabelsError
 from ..networks.augmentation import augment_faces
-from ..networks.inference import as_it_evaluates, check_precision, map_images
+from ..networks.inference import check_precision, inference_copy, map_images
 from ..networks.losses import margin_loss
 from ..networks.modules import Recogniser, mirrored, preset
 from ..networks.training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
@@ -255,7 +255,7 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
 
     def embed_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable in the pictures."""
-        network = as_it_evaluates(self.module_)
+        network = inference_copy(self.module_)
         first, second = (network.embed(view) for view in mirrored(network, images))
         return functional.normalize((first + second).float())
 

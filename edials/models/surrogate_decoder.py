@@ -98,7 +98,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         basis: IdentityBasis,
         prior: SurrogatePrior,
         order: NDArray[np.int64],
-        given_back: int = 0,
+        n_retained: int = 0,
     ) -> SurrogateDecoder:
         """Learn to show the photos that draws were made for.
 
@@ -118,7 +118,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         prior : SurrogatePrior
         order : ndarray of shape (n_features,)
             The first to be replaced first.
-        given_back : int, default=0
+        n_retained : int, default=0
             How many features will be given back: what draws are mostly made with.
 
         Returns
@@ -157,7 +157,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
                 verbose=self.verbose,
                 batch_size=self.batch_size,
                 weight_decay=1e-4,
-                drawer=_Drawer(basis, prior, order, given_back, seeds["noise"]),
+                drawer=_Drawer(basis, prior, order, n_retained, seeds["noise"]),
             )
             self.net_.drawer = None
         else:
@@ -213,10 +213,10 @@ def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArr
     return np.bincount(pairs[:, 0], shares) ** 2 / np.where(squares > 0, squares, 1)
 
 
-def in_training(given_back: int, n_features: int) -> list[int]:
+def in_training(n_retained: int, n_features: int) -> list[int]:
     """Numbers of features given back, each as often as it is in the list."""
     most = int(MOST_GIVEN_BACK * n_features)
-    numbers = [*[given_back] * _OFTEN, *_OTHERS]
+    numbers = [*[n_retained] * _OFTEN, *_OTHERS]
     return [number for number in numbers if number <= most]
 
 
@@ -228,21 +228,21 @@ class _Drawer:
         basis: IdentityBasis,
         prior: SurrogatePrior,
         order: NDArray[np.int64],
-        given_back: int,
+        n_retained: int,
         seed: int,
     ):
         self.basis, self.n_attributes = basis, len(prior.sizes)
         self.generator = np.random.default_rng(seed)
         count = len(order)
-        self.given_back = in_training(given_back, count)
+        self.n_retained = in_training(n_retained, count)
         # Spread as `given` has it by default: farther than in releases.
         self.draws = {
-            back: prior.given(choose(order, 1 - back / count)) for back in set(self.given_back)
+            back: prior.given(choose(order, 1 - back / count)) for back in set(self.n_retained)
         }
 
     def __call__(self, rows: NDArray[np.float32]) -> torch.Tensor:
         count = len(self.basis.mean)
-        back = self.given_back[self.generator.integers(len(self.given_back))]
+        back = self.n_retained[self.generator.integers(len(self.n_retained))]
         noise = self.generator.standard_normal((len(rows), count))
         codes = np.rint(rows[:, count : count + self.n_attributes]).astype(np.int64)
         drawn = self.draws[back](rows[:, :count], codes, noise, rows[:, -1].astype(np.float64))

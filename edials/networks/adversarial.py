@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .inference import folded
+from .inference import fuse_for_inference
 from .losses import (
     attribute_loss,
     discriminator_loss,
@@ -17,10 +17,10 @@ from .losses import (
     generator_loss,
     perceptual_loss,
 )
-from .training import FaceNet, fused_on
+from .training import FaceNet, use_fused_optimizer
 
 
-class Terms:
+class LossWeights:
     """Weights of the terms, in the order of the class docstring."""
 
     def __init__(
@@ -45,7 +45,7 @@ def features_of(classifier: Any, device: torch.device) -> nn.Module | None:
     if backbone is None or not hasattr(backbone, "feature_maps"):
         return None
     copied = copy.deepcopy(backbone).to(device, memory_format=torch.channels_last)
-    return folded(copied.eval()).requires_grad_(False)
+    return fuse_for_inference(copied.eval()).requires_grad_(False)
 
 
 class AdversarialNet(FaceNet):
@@ -57,7 +57,7 @@ class AdversarialNet(FaceNet):
     def __init__(
         self,
         module: nn.Module,
-        terms: Terms | None = None,
+        terms: LossWeights | None = None,
         features: Any = None,
         sizes: Any = (),
         class_weights: Any = (),
@@ -72,7 +72,7 @@ class AdversarialNet(FaceNet):
         theirs = list(module.discriminator.parameters())
         marked = {id(parameter) for parameter in theirs}
         ours = [p for p in module.parameters() if id(p) not in marked]
-        settings: dict[str, Any] = {"fused": fused_on(torch.device(self.device))}
+        settings: dict[str, Any] = {"fused": use_fused_optimizer(torch.device(self.device))}
         self.optimizer_ = torch.optim.AdamW(
             ours, weight_decay=self.weight_decay, betas=(0.9, 0.99), **settings
         )

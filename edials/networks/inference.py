@@ -61,7 +61,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
 
 
-def rows_at_once(batch_size: int, image_shape: tuple[int, ...]) -> int:
+def inference_batch_size(batch_size: int, image_shape: tuple[int, ...]) -> int:
     """How many pictures (height, width, channels) to look at together: at most ``batch_size``.
 
     Fewer of large ones, so that what is made of them stays in the processor's cache: at 256 pixels
@@ -76,8 +76,8 @@ def rows_at_once(batch_size: int, image_shape: tuple[int, ...]) -> int:
 _TWINS: WeakKeyDictionary[nn.Module, dict[bool, tuple[list[Any], nn.Module]]] = WeakKeyDictionary()
 
 
-def as_it_evaluates(network: Any) -> Any:
-    """One of our networks as it evaluates, only quicker: see :func:`folded`.
+def inference_copy(network: Any) -> Any:
+    """One of our networks as it evaluates, only quicker: see :func:`fuse_for_inference`.
 
     Under autocast its weights are bfloat16 already, which else every batch would make them anew.
     What is no network of ours, or is in training, comes back as it is. The twin is made once, and
@@ -104,7 +104,7 @@ def as_it_evaluates(network: Any) -> Any:
     made_of, twin = twins.get(low, (None, network))
     if made_of != state:
         with torch.inference_mode(False), torch.no_grad():  # gradients may go through it later
-            twin = folded(network)
+            twin = fuse_for_inference(network)
             if low:
                 _cast(twin)
         twins[low] = state, twin
@@ -117,7 +117,7 @@ def forget_twins(network: nn.Module) -> None:
         _TWINS.pop(part, None)
 
 
-def folded(network: nn.Module) -> nn.Module:
+def fuse_for_inference(network: nn.Module) -> nn.Module:
     """A copy as it evaluates, with fewer passes over what lies between its layers.
 
     Every batch normalisation is in the convolution before it, every average over squares in the
@@ -152,7 +152,7 @@ def for_input_gradients(network: nn.Module) -> nn.Module:
     The copy shares its network's weights but asks for no gradients of them, so that less of what
     lies between its layers is kept. What cannot be copied stays as it is.
     """
-    twin = as_it_evaluates(network)
+    twin = inference_copy(network)
     if twin is not network:
         return twin
     shared: dict[int, Any] = {id(buffer): buffer for buffer in network.buffers()}
@@ -233,7 +233,7 @@ def map_images(
     images : ndarray of shape (n_samples, height, width, 3)
     device : torch.device
     batch_size : int
-        At most; see :func:`rows_at_once`.
+        At most; see :func:`inference_batch_size`.
     precision : {"auto", "float32", "bfloat16"}
 
     Returns
@@ -241,7 +241,7 @@ def map_images(
     ndarray of shape (n_samples, ...), dtype float32
     """
     results = []
-    batch_size = rows_at_once(batch_size, images.shape[1:])
+    batch_size = inference_batch_size(batch_size, images.shape[1:])
     with autocast(device, precision):  # around all batches: weights are converted once
         for start in range(0, len(images), batch_size):
             tensor = to_tensor(images[start : start + batch_size], device)
@@ -278,7 +278,7 @@ def decode_latents(estimator: Any, decoder: nn.Module, latents: ArrayLike) -> ND
         )
 
     def levels(batch: torch.Tensor) -> torch.Tensor:
-        return to_levels(as_it_evaluates(decoder)(batch))
+        return to_levels(inference_copy(decoder)(batch))
 
-    at_once = rows_at_once(estimator.batch_size, estimator.image_shape_)
+    at_once = inference_batch_size(estimator.batch_size, estimator.image_shape_)
     return to_pictures(run_in_batches(levels, rows, at_once, estimator.precision))

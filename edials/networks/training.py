@@ -140,7 +140,7 @@ class _Progress(Callback):
         del self.bar_  # a bar holds a stream, which does not pickle
 
 
-def fused_on(device: torch.device) -> bool | None:
+def use_fused_optimizer(device: torch.device) -> bool | None:
     """Whether an optimiser makes its step in one kernel; None leaves it to torch.
 
     On a CPU torch would not by itself, which takes three times as long.
@@ -298,7 +298,7 @@ def train(
         max_epochs=max_epochs,
         lr=learning_rate,
         optimizer__weight_decay=settings.pop("weight_decay", 0.02),
-        optimizer__fused=fused_on(device),
+        optimizer__fused=use_fused_optimizer(device),
         callbacks=callbacks,
         callbacks__print_log=None,
         train_split=None if validation is None else predefined_split(validation),

@@ -16,7 +16,7 @@ from scipy.special import log_softmax, softmax
 
 from .._labels import AttributeTargets, Labels
 from .._validation import matmul
-from .certification import Panel, View
+from .certification import RecogniserAdapter, View
 
 # An attribute belongs to people, not photos, if so many photos agree with their person's, and so
 # much of that is more than chance (Cohen's kappa): what is rare everywhere agrees by itself.
@@ -28,7 +28,7 @@ _SHARPNESS = 3.0
 _DOUBT = 0.01
 
 
-def records_of_people(
+def attribute_records(
     kept: AttributeTargets, people: Labels, classes: NDArray
 ) -> list[NDArray[np.float64]]:
     """What is on record about the people a recogniser knows.
@@ -76,13 +76,13 @@ class AttributeReader:
     ----------
     classifier : AttributeClassifier or None
         None keeps nothing.
-    panel : Panel
+    recogniser : RecogniserAdapter
     records : list of ndarray of shape (n_people, n_classes)
-        See :func:`records_of_people`.
+        See :func:`attribute_records`.
     """
 
     classifier: Any
-    panel: Panel
+    recogniser: RecogniserAdapter
     records: list[NDArray[np.float64]]
 
     @property
@@ -97,7 +97,7 @@ class AttributeReader:
         ----------
         images : ndarray of shape (n, height, width, 3), dtype uint8
         view : View, optional
-            The panel's, if it has looked at the images already.
+            The recogniser's, if it has looked at the images already.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class AttributeReader:
             return np.empty((len(images), 0), dtype=np.int64)
         if not self.useful:
             return self.classifier.predict_codes(images)
-        seen_by_panel = self.panel.logits(images) if view is None else view.logits
+        seen_by_panel = self.recogniser.logits(images) if view is None else view.logits
         scores = np.array(seen_by_panel, dtype=np.float64)
         # A recogniser that says nothing about an image leaves it to the classifier.
         scores[~np.isfinite(scores).all(axis=1)] = 0.0

@@ -13,7 +13,7 @@ from scipy.special import logit
 from .._validation import to_rows, to_tensor
 from ..metrics.ssim import structural_similarity
 from ..models.identity_classifier import IdentityClassifier
-from ..networks.inference import rows_at_once
+from ..networks.inference import inference_batch_size
 
 #: Verdicts, from best to worst.
 CERTIFIED, STRENGTHENED = "certified", "strengthened"
@@ -27,7 +27,7 @@ _SAME_SSIM = 0.985
 _SAME_DIFFERENCE = 2.0  # mean absolute difference, in levels of 255
 
 
-class Panel:
+class RecogniserAdapter:
     """The identity classifier as the door sees it: whom does it name, and do two pictures match.
 
     Parameters
@@ -113,28 +113,28 @@ class Panel:
 
 @dataclass(frozen=True)
 class View:
-    """Pictures as a panel sees them: looked at once, and only for what is asked.
+    """Pictures as a recogniser sees them: looked at once, and only for what is asked.
 
     Attributes
     ----------
-    panel : Panel
+    recogniser : RecogniserAdapter
     pictures : ndarray of shape (n, height, width, 3), dtype uint8
     """
 
-    panel: Panel
+    recogniser: RecogniserAdapter
     pictures: NDArray[np.uint8]
 
     @cached_property
     def embeddings(self) -> NDArray:
-        """Of shape (n, embedding_dim), as :meth:`Panel.embed`."""
-        return self.panel.embed(self.pictures)
+        """Of shape (n, embedding_dim), as :meth:`RecogniserAdapter.embed`."""
+        return self.recogniser.embed(self.pictures)
 
     @cached_property
     def logits(self) -> NDArray:
-        """Of shape (n, n_people), as :meth:`Panel.logits`."""
-        if is_ours(self.panel.classifier):
-            return self.panel.classifier.logits_of(self.embeddings)
-        return self.panel.logits(self.pictures)
+        """Of shape (n, n_people), as :meth:`RecogniserAdapter.logits`."""
+        if is_ours(self.recogniser.classifier):
+            return self.recogniser.classifier.logits_of(self.embeddings)
+        return self.recogniser.logits(self.pictures)
 
 
 def is_ours(classifier: Any) -> bool:
@@ -168,7 +168,7 @@ def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> ND
     ndarray of bool, shape (n,)
     """
     same = np.zeros(len(pictures), dtype=bool)
-    at_once = rows_at_once(len(pictures), pictures.shape[1:])
+    at_once = inference_batch_size(len(pictures), pictures.shape[1:])
     every = max(4, pictures.shape[1] // 32)
     for start in range(0, len(pictures), at_once):
         rows = slice(start, start + at_once)

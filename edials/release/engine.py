@@ -22,18 +22,18 @@ from ..exceptions import IdentityLeakWarning
 from ..explain.attribution import make_explainer
 from ..explain.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from ..latent.identity_basis import IdentityBasis
-from ..latent.identity_regression import PersonPart
+from ..latent.identity_regression import IdentityRegression
 from ..latent.surrogates import ConditionalDraw, SurrogatePrior
 from ..metrics.head_pose import yaw_proxy
 from ..models.surrogate_decoder import MOST_GIVEN_BACK
-from ..networks.inference import autocast, for_input_gradients, rows_at_once
+from ..networks.inference import autocast, for_input_gradients, inference_batch_size
 from .attribute_reader import AttributeReader
 from .certification import (
     CERTIFIED,
     STRENGTHENED,
     UNCERTIFIED,
     WITHHELD,
-    Panel,
+    RecogniserAdapter,
     View,
     is_blank,
     is_original,
@@ -63,9 +63,9 @@ class Engine:
     decoder : fitted SurrogateDecoder or None
         None while it is not fitted.
     reader : AttributeReader
-    panel : Panel
+    recogniser : RecogniserAdapter
     basis : IdentityBasis
-    person_part : PersonPart
+    identity_regression : IdentityRegression
         Taken off what is given back.
     prior : SurrogatePrior
     centre, spread : ndarray of shape (n_features,)
@@ -88,9 +88,9 @@ class Engine:
     autoencoder: Any
     decoder: Any
     reader: AttributeReader
-    panel: Panel
+    recogniser: RecogniserAdapter
     basis: IdentityBasis
-    person_part: PersonPart
+    identity_regression: IdentityRegression
     prior: SurrogatePrior
     centre: NDArray[np.float32]
     spread: NDArray[np.float32]
@@ -109,7 +109,7 @@ class Engine:
         Parameters
         ----------
         true_match_rate : float
-            How often the panel matches two photos of one person.
+            How often the recogniser matches two photos of one person.
         stacklevel : int
             Where the user's call is, as :func:`warnings.warn` counts.
         """
@@ -139,13 +139,15 @@ class Engine:
         ----------
         originals : ndarray of shape (n, height, width, 3), dtype uint8
         scored : bool, default=True
-            Whether to compare what was made with its original in the panel's eyes, for the record;
-            else scores are NaN. The door does not need them.
+            Whether to compare what was made with its original in the recogniser's eyes, for the
+            record; else scores are NaN. The door does not need them.
         """
-        view = self.panel.view(originals)
+        view = self.recogniser.view(originals)
         outcome = self._made(originals, view)
         if scored:
-            similarity = self.panel.similarity(view.embeddings, self.panel.view(outcome.pictures))
+            similarity = self.recogniser.similarity(
+                view.embeddings, self.recogniser.view(outcome.pictures)
+            )
             outcome = outcome._replace(scores=similarity)
         withheld = outcome.verdicts == WITHHELD
         outcome.pictures[withheld] = _BLANK
@@ -188,11 +190,11 @@ class Engine:
         # person would only tell who happens to resemble a chance draw.
         if self.mask.all():
             passed = np.ones(len(originals), dtype=bool)
-        elif self.panel.verifies:
-            passed = ~self.panel.matches(view.embeddings, self.panel.view(pictures))
+        elif self.recogniser.verifies:
+            passed = ~self.recogniser.matches(view.embeddings, self.recogniser.view(pictures))
         else:
-            candidates = self.panel.candidates(view)
-            passed = ~self.panel.names_any(self.panel.view(pictures), candidates)
+            candidates = self.recogniser.candidates(view)
+            passed = ~self.recogniser.names_any(self.recogniser.view(pictures), candidates)
         return pictures, steps, passed
 
     @cached_property
@@ -220,7 +222,7 @@ class Engine:
         codes : ndarray of shape (n, n_attributes)
         draw : ConditionalDraw
         view : View, optional
-            The panel's, if it has looked at the originals already.
+            The recogniser's, if it has looked at the originals already.
 
         Returns
         -------
@@ -237,8 +239,8 @@ class Engine:
 
     def _given_back(self, originals: NDArray[np.uint8], view: View | None) -> NDArray[np.float32]:
         """Coordinates without the person's part, shape (n, n_features)."""
-        seen = (self.panel.view(originals) if view is None else view).embeddings
-        latents = self.person_part.taken_off(self.autoencoder.encode(originals), seen)
+        seen = (self.recogniser.view(originals) if view is None else view).embeddings
+        latents = self.identity_regression.residualize(self.autoencoder.encode(originals), seen)
         return self.basis.rotate(torch.from_numpy(latents)).numpy()
 
     def _key(self, mask: NDArray[np.bool_]) -> bytes:
@@ -254,7 +256,7 @@ class Engine:
     def _digest_of_distribution(self) -> bytes:
         digest = hashlib.blake2b(key=self.secret, digest_size=32)
         prior, basis = self.prior, self.basis
-        fitted = (prior.mean, prior.effects, prior.turn_effect, prior.covariance, basis.forward)
+        fitted = (prior.mean, prior.effects, prior.yaw_effect, prior.covariance, basis.forward)
         for part in fitted:
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update(repr((prior.emphasis, self.temperature)).encode())
@@ -263,22 +265,22 @@ class Engine:
     def evade(
         self, originals: NDArray[np.uint8], codes: NDArray[np.int64], view: View
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Push every image until the panel neither names a candidate nor matches the original.
+        """Push every image until the recogniser neither names a candidate nor matches the original.
 
         Steps are -1 where it still does.
         """
         explanation = self._explained(
             originals, codes, view, n_samples=_EVADE_SAMPLES, values_only=True
         )
-        candidates = self.panel.candidates(view)
+        candidates = self.recogniser.candidates(view)
 
         pictures = np.full_like(originals, _BLANK)
 
         def recognised(moved: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             made = self.autoencoder.decode(self.basis.unrotate(moved).numpy())
-            seen, of = self.panel.view(made), rows.numpy()
-            still = self.panel.names_any(seen, candidates[of])
-            still |= self.panel.matches(view.embeddings[of], seen)
+            seen, of = self.recogniser.view(made), rows.numpy()
+            still = self.recogniser.names_any(seen, candidates[of])
+            still |= self.recogniser.matches(view.embeddings[of], seen)
             # The bytes that leave are those that were judged. The last that pass are the least
             # distorted.
             pictures[of[~still]] = made[~still]
@@ -298,7 +300,7 @@ class Engine:
         return self.basis.rotate(torch.from_numpy(self.autoencoder.encode(originals)))
 
     def explain(self, originals: NDArray[np.uint8], **settings: Any) -> shap.Explanation:
-        """SHAP values of the log-odds of the person that the panel sees.
+        """SHAP values of the log-odds of the person that the recogniser sees.
 
         The background of an image are synthetic draws for its own predicted attributes.
 
@@ -309,7 +311,7 @@ class Engine:
             ``n_samples``, ``seed=0`` and ``feature_names=None`` of the explainer, and ``targets``:
             how many of the most likely people are taken together (None: a quarter).
         """
-        view = self.panel.view(originals)
+        view = self.recogniser.view(originals)
         return self._explained(originals, self.reader.codes(originals, view), view, **settings)
 
     def _explained(
@@ -324,7 +326,7 @@ class Engine:
         feature_names: list[str] | None = None,
         values_only: bool = False,
     ) -> shap.Explanation:
-        classifier, network = self.panel.classifier, self.autoencoder.module_
+        classifier, network = self.recogniser.classifier, self.autoencoder.module_
         explainer: Any = self.explainer
         decoder = RotatedDecoder(network.decoder, self.basis)
         if hasattr(classifier, "logits_tensor"):
@@ -339,7 +341,7 @@ class Engine:
         score = IdentityScore(
             decoder,
             logits,
-            torch.from_numpy(np.ascontiguousarray(self.panel.candidates(view)[:, :targets])),
+            torch.from_numpy(np.ascontiguousarray(self.recogniser.candidates(view)[:, :targets])),
             # The other explainers hook modules, or subtract what hardly differs.
             precision=self.precision if explainer == "gradient" else "float32",
         )
@@ -353,7 +355,7 @@ class Engine:
                 "n_samples": n_samples,
                 "values_only": values_only,
                 "batch_size": _GRADIENT_BATCHES
-                * rows_at_once(self.autoencoder.batch_size, originals.shape[1:]),
+                * inference_batch_size(self.autoencoder.batch_size, originals.shape[1:]),
                 "groups": _as_cells(codes, self.prior.sizes),
                 "background_groups": _as_cells(self.background_codes, self.prior.sizes),
             }
@@ -361,7 +363,7 @@ class Engine:
         return make_explainer(explainer, score, self.background, **settings)(coordinates)
 
     def _plain_logits(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self.panel.logits(to_pictures(images))).float()
+        return torch.from_numpy(self.recogniser.logits(to_pictures(images))).float()
 
 
 def _as_cells(codes: NDArray[np.int64], sizes: list[int]) -> NDArray[np.int64]:

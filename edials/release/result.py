@@ -25,7 +25,7 @@ class AnonymizationResult:
     steps : ndarray of shape (n_samples,)
         Steps of ``perturbation="evade"``, from 1; 0 where a surrogate was drawn instead.
     scores : ndarray of shape (n_samples,)
-        Cosine of what was made with its original in the panel's eyes; NaN if it cannot embed.
+        Cosine of what was made with its original in the recogniser's eyes; NaN if it cannot embed.
     verdicts : ndarray of shape (n_samples,)
         ``"certified"``, ``"strengthened"`` (replaced by its strength-1 version), ``"withheld"``
         or, at strength 0, ``"uncertified"``; the last two are not among ``images``.
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
     steps : ndarray of shape (n,), dtype int64
         Steps of evasion; 0 where a surrogate was drawn.
     scores : ndarray of shape (n,)
-        Cosine with the original in the panel's eyes.
+        Cosine with the original in the recogniser's eyes.
     verdicts : ndarray of shape (n,)
     """
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.stats import sem
 from sklearn.covariance import ledoit_wolf
 
-from ..metrics.permutation import table_of_people
+from ..metrics.permutation import mean_scores_by_person
 
 
-class Evidence(NamedTuple):
+class RetainedFeatures(NamedTuple):
     """What attackers are given, photo by photo.
 
     Attributes
@@ -40,11 +40,11 @@ class Evidence(NamedTuple):
         return own if self.always is None or not count else np.hstack([own, self.always])
 
 
-def limit_of(
-    pairs: list[tuple[Evidence, Evidence]],
+def capacity_of(
+    pairs: list[tuple[RetainedFeatures, RetainedFeatures]],
     cells: NDArray[np.int64],
     count: int,
-    of_seen: Sequence[tuple[Evidence, Evidence]] = (),
+    of_seen: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
 ) -> tuple[float, float]:
     """What attackers could find who had any number of photos to learn from, for small leakages.
 
@@ -63,13 +63,13 @@ def limit_of(
 
     Parameters
     ----------
-    pairs : list of tuple (Evidence, Evidence)
+    pairs : list of tuple (RetainedFeatures, RetainedFeatures)
         Two sets of photos, both of everybody, by a basis that saw neither; what is found for a
         person is averaged over the pairs. No network has seen the second sets.
     cells : ndarray of shape (n_people,)
     count : int
         Features given back.
-    of_seen : sequence of tuple (Evidence, Evidence), optional
+    of_seen : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
         More pairs, of which only what is between the sets is looked at.
 
     Returns
@@ -92,12 +92,12 @@ def limit_of(
 
 
 def _limits_of_people(
-    first: Evidence, second: Evidence, cells: NDArray[np.int64], count: int
+    first: RetainedFeatures, second: RetainedFeatures, cells: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
     """Every person's share of the limit, in bits, cell by cell: across sets, within the second."""
     rows = [part.last(count).astype(np.float64) for part in (first, second)]
     means = [
-        table_of_people(own, part.people, len(cells))
+        mean_scores_by_person(own, part.people, len(cells))
         for own, part in zip(rows, (first, second), strict=True)
     ]
     deviations = [

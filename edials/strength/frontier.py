@@ -16,15 +16,15 @@ from scipy.stats import norm
 from .._labels import AttributeTargets, Labels
 from .._splits import one_of_each_first
 from .._validation import to_tensor, to_uint8
-from ..fitting.latent_model import as_labels, turn_latents
-from ..latent.identity_regression import fit_person_part
+from ..fitting.latent_model import as_labels, fit_basis
+from ..latent.identity_regression import fit_identity_regression
 from ..latent.surrogates import choose
-from ..metrics.risk import attribute_floor, cells_of_people
+from ..metrics.risk import attribute_cells, attribute_floor
 from ..metrics.ssim import structural_similarity
 from ..release.engine import Engine
-from .capacity import Evidence
+from .capacity import RetainedFeatures
 from .leakage import measure
-from .splits import Shares, halvings_of
+from .splits import CalibrationSplit, random_half_splits
 
 _SHOWN_ROWS = 128
 
@@ -37,7 +37,7 @@ def fit_frontier(
     turns: NDArray[np.float64],
     people: Labels,
     kept: AttributeTargets | None,
-    shares: Shares,
+    shares: CalibrationSplit,
     order: NDArray[np.int64],
     basis: str,
     seed: int,
@@ -56,7 +56,7 @@ def fit_frontier(
         Which way heads are turned, given back with any feature.
     people : Labels
     kept : AttributeTargets or None
-    shares : Shares
+    shares : CalibrationSplit
     order : ndarray of shape (n_features,)
         The first to be replaced first.
     basis : {"identity", "raw"}
@@ -71,12 +71,16 @@ def fit_frontier(
     """
     names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
 
-    def evidence(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[Evidence, Evidence]:
+    def evidence(
+        first: NDArray[np.int64], second: NDArray[np.int64]
+    ) -> tuple[RetainedFeatures, RetainedFeatures]:
         """What is given back of two sets of photos, by a trial fit on all others."""
         fitted_on = np.setdiff1d(np.arange(len(images)), np.concatenate([first, second]))
-        part = fit_person_part(latents[fitted_on], embeddings[fitted_on], people.codes[fitted_on])
-        given = part.taken_off(latents, embeddings)
-        trial = turn_latents(
+        part = fit_identity_regression(
+            latents[fitted_on], embeddings[fitted_on], people.codes[fitted_on]
+        )
+        given = part.residualize(latents, embeddings)
+        trial = fit_basis(
             engine.autoencoder,
             given[fitted_on],
             people.codes[fitted_on],
@@ -85,10 +89,10 @@ def fit_frontier(
         )
         always = (turns[:, None] / (turns.std() or 1.0)).astype(np.float32)
 
-        def of(rows: NDArray[np.int64]) -> Evidence:
+        def of(rows: NDArray[np.int64]) -> RetainedFeatures:
             own = np.searchsorted(names, people.codes[rows])
             features = trial.rotate(torch.from_numpy(given[rows])).numpy()[:, order]
-            return Evidence(features, own, always[rows])
+            return RetainedFeatures(features, own, always[rows])
 
         return of(first), of(second)
 
@@ -96,9 +100,9 @@ def fit_frontier(
     read = np.unique(codes_read, axis=0, return_inverse=True)[1].ravel()
     table = None if kept is None else kept.table().iloc[shares.judged]
     first = np.unique(codes, return_index=True)[1]
-    cells = np.unique(cells_of_people(codes, table)[first], return_inverse=True)[1]
+    cells = np.unique(attribute_cells(codes, table)[first], return_inverse=True)[1]
 
-    halvings = halvings_of(people.codes, shares, seed)
+    halvings = random_half_splits(people.codes, shares, seed)
     # The very first half is the gallery.
     asked, *more = [evidence(half, shares.judged) for halving in halvings for half in halving]
     found = measure(
@@ -110,15 +114,15 @@ def fit_frontier(
         of_seen=[evidence(*halving) for halving in halvings],
     )
     reach = norm.ppf(0.975) * found["leakage_error"]
-    found["strength"] = 1 - found["given_back"] / len(order)
+    found["strength"] = 1 - found["n_retained"] / len(order)
     found["leakage_low"] = found["leakage_bits"] - reach
-    limit = found["limit_bits"] + norm.ppf(0.975) * found["limit_error"]
+    limit = found["capacity_bits"] + norm.ppf(0.975) * found["capacity_error"]
     found["leakage_high"] = np.maximum(found["leakage_bits"] + reach, limit)
     found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
     return found
 
 
-def what_is_seen(
+def evaluate_visual_utility(
     engine: Engine,
     images: NDArray,
     people: NDArray[np.int64],

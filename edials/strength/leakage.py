@@ -19,19 +19,19 @@ from .._discriminant import discriminant
 from ..metrics.album import successes
 from ..metrics.leakage import (
     Calibration,
-    by_person,
     calibrate,
     in_cell_bits,
-    log_in_cell,
-    within_rank,
+    in_cell_log_probabilities,
+    mean_by_person,
+    rank_hits,
 )
 from ..metrics.permutation import (
-    exchange_people,
+    mean_scores_by_person,
     null_of_mean,
     permutation_p_value,
-    table_of_people,
+    permute_within_cells,
 )
-from .capacity import Evidence, limit_of, mean_and_error
+from .capacity import RetainedFeatures, capacity_of, mean_and_error
 
 # Numbers of features that are tried: about half as many again each time.
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
@@ -53,20 +53,20 @@ def steps_of(n_features: int) -> list[int]:
 
 
 def measure(
-    gallery: Evidence,
-    judged: Evidence,
+    gallery: RetainedFeatures,
+    judged: RetainedFeatures,
     read: NDArray[np.int64],
     cells: NDArray[np.int64],
     seed: int,
     counts: list[int] | None = None,
-    pairs: Sequence[tuple[Evidence, Evidence]] = (),
-    of_seen: Sequence[tuple[Evidence, Evidence]] = (),
+    pairs: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
+    of_seen: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
 ) -> dict[str, NDArray]:
     """Leakage of the last 0, 1, 2, ... features, by the attackers of this file.
 
     Parameters
     ----------
-    gallery, judged : Evidence
+    gallery, judged : RetainedFeatures
     read : ndarray of shape (n_judged,)
         The cell that was read off every judged photo, as a code 0, 1, ...
     cells : ndarray of shape (n_people,)
@@ -75,37 +75,37 @@ def measure(
         Of the division of the judged photos, and of exchanged people.
     counts : list of int, optional
         Numbers of features to try; None tries :func:`steps_of` them.
-    pairs : sequence of tuple (Evidence, Evidence), optional
+    pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
         More pairs of sets of photos of everybody, each by a trial basis that saw neither, for a
         limit that depends less on which photos those were. No network has seen the second sets.
-    of_seen : sequence of tuple (Evidence, Evidence), optional
+    of_seen : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
         The same, of photos that networks may have seen.
 
     Returns
     -------
     dict of str to ndarray
-        By number of features: ``given_back``, ``leakage_bits``, ``leakage_error`` (standard error
-        over people), ``limit_bits`` and ``limit_error`` (see :func:`limit_of`), ``in_cell_excess``,
-        ``album_excess``, ``works`` (whether people are told apart at all), ``people`` (how many
-        share their cell: means are over them, and NaN without two).
+        By number of features: ``n_retained``, ``leakage_bits``, ``leakage_error`` (standard error
+        over people), ``capacity_bits`` and ``capacity_error`` (see :func:`capacity_of`),
+        ``in_cell_excess``, ``album_excess``, ``works`` (whether people are told apart at all),
+        ``people`` (how many share their cell: means are over them, and NaN without two).
     """
     turn = np.zeros(len(judged.people), dtype=np.int64)
     generator = np.random.default_rng(seed)
     for person in np.unique(judged.people):
         own = generator.permutation(np.flatnonzero(judged.people == person))
         turn[own] = np.arange(len(own)) % 2
-    exchanged = exchange_people(cells, seed=seed)
+    exchanged = permute_within_cells(cells, seed=seed)
     counts = steps_of(gallery.features.shape[1]) if counts is None else counts
     rows = [_leak(gallery, judged, read, cells, turn, count, exchanged) for count in counts]
-    names = ("given_back", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
+    names = ("n_retained", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     found = dict(zip((*names, "works"), columns, strict=True))
     # Readings that are noise cost bits, which a sane attacker would not pay.
     found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
     pairs = [(gallery, judged), *pairs]
-    limits = np.array([limit_of(pairs, cells, count, of_seen) for count in counts])
+    limits = np.array([capacity_of(pairs, cells, count, of_seen) for count in counts])
     told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
-    return found | {"limit_bits": limits[:, 0], "limit_error": limits[:, 1], "people": told}
+    return found | {"capacity_bits": limits[:, 0], "capacity_error": limits[:, 1], "people": told}
 
 
 def _sharing(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -114,8 +114,8 @@ def _sharing(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.
 
 
 def _leak(
-    gallery: Evidence,
-    judged: Evidence,
+    gallery: RetainedFeatures,
+    judged: RetainedFeatures,
     read: NDArray[np.int64],
     cells: NDArray[np.int64],
     turn: NDArray[np.int64],
@@ -136,14 +136,17 @@ def _leak(
         of_features[asked] = ours
         totals[asked] = total + ours
     people = judged.people
-    log_q = log_in_cell(totals, people, cells)
-    bits = by_person(in_cell_bits(log_q, people, cells), people)
-    chance = by_person(1 / np.bincount(cells)[cells[people]], people)
-    excess = by_person(within_rank(log_q, people, 1), people) - chance
-    table = table_of_people(totals, people, n_people)
+    log_q = in_cell_log_probabilities(totals, people, cells)
+    bits = mean_by_person(in_cell_bits(log_q, people, cells), people)
+    chance = mean_by_person(1 / np.bincount(cells)[cells[people]], people)
+    excess = mean_by_person(rank_hits(log_q, people, 1), people) - chance
+    table = mean_scores_by_person(totals, people, n_people)
     pooled = table * np.bincount(people, minlength=n_people)[:, None]
-    album = successes(log_in_cell(pooled, np.arange(n_people), cells))
-    works = permutation_p_value(table_of_people(of_features, people, n_people), exchanged) <= _WORKS
+    album = successes(in_cell_log_probabilities(pooled, np.arange(n_people), cells))
+    works = (
+        permutation_p_value(mean_scores_by_person(of_features, people, n_people), exchanged)
+        <= _WORKS
+    )
     above = float(np.diagonal(album).mean()) - null_of_mean(album, exchanged)[0]
     shared = _sharing(people, cells)
     mean, error = mean_and_error(bits[shared])
@@ -172,7 +175,9 @@ def _best(
     if not found:
         return None
     gains = [
-        in_cell_bits(log_in_cell(c(s[known]), people[known], cells), people[known], cells).mean()
+        in_cell_bits(
+            in_cell_log_probabilities(c(s[known]), people[known], cells), people[known], cells
+        ).mean()
         for c, s in zip(calibrations, found, strict=True)
     ]
     return int(np.argmax(gains))

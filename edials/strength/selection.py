@@ -76,11 +76,14 @@ def spend(frontier: dict[str, NDArray], budget: float) -> int:
         )
         return 0
     # The attackers learned from few photos; what there is for others must stay within, too.
-    limit, limit_width = frontier["limit_bits"], norm.ppf(_CONFIDENCE) * frontier["limit_error"]
+    limit, limit_width = (
+        frontier["capacity_bits"],
+        norm.ppf(_CONFIDENCE) * frontier["capacity_error"],
+    )
     fits = (bits <= budget) & (bits + width <= _REACH * budget) & (limit + limit_width <= budget)
     fits[-1] = False  # all features back would be the plain reconstruction
     taken = int(np.argmin(fits))
-    given = int(frontier["given_back"][taken - 1]) if taken else 0
+    given = int(frontier["n_retained"][taken - 1]) if taken else 0
     if given == 0:
         first = min(taken, 1)
         found, most = (bits[first], width[first]), (limit[first], limit_width[first])

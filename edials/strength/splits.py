@@ -21,7 +21,7 @@ _HELD_OUT = 0.25
 _HALVINGS = 6
 
 
-class Shares(NamedTuple):
+class CalibrationSplit(NamedTuple):
     """Which photos calibration uses for what; rows of the images in fit.
 
     Attributes
@@ -37,7 +37,9 @@ class Shares(NamedTuple):
     judged: NDArray[np.int64]
 
 
-def share_out(people: NDArray[np.int64], complete: NDArray[np.bool_], seed: int) -> Shares:
+def share_out(
+    people: NDArray[np.int64], complete: NDArray[np.bool_], seed: int
+) -> CalibrationSplit:
     """Share out the photos of everybody who has six or more with all kept attributes.
 
     A quarter is judged, and half of the others are the attackers' gallery.
@@ -51,7 +53,7 @@ def share_out(people: NDArray[np.int64], complete: NDArray[np.bool_], seed: int)
 
     Returns
     -------
-    Shares
+    CalibrationSplit
         Empty where there are too few people.
     """
     generator = np.random.default_rng(seed)
@@ -66,19 +68,19 @@ def share_out(people: NDArray[np.int64], complete: NDArray[np.bool_], seed: int)
         gallery.append(own[asked : asked + (len(own) - asked) // 2])
     if len(judged) < _FEWEST_PEOPLE:
         nobody = np.array([], dtype=np.int64)
-        return Shares(nobody, nobody)
-    return Shares(np.sort(np.concatenate(gallery)), np.sort(np.concatenate(judged)))
+        return CalibrationSplit(nobody, nobody)
+    return CalibrationSplit(np.sort(np.concatenate(gallery)), np.sort(np.concatenate(judged)))
 
 
-def halvings_of(
-    people: NDArray[np.int64], shares: Shares, seed: int
+def random_half_splits(
+    people: NDArray[np.int64], shares: CalibrationSplit, seed: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Several ways to halve the photos of judged people that are not judged themselves.
 
     Parameters
     ----------
     people : ndarray of shape (n_samples,)
-    shares : Shares
+    shares : CalibrationSplit
     seed : int
 
     Returns
@@ -99,7 +101,7 @@ def halvings_of(
     return halvings
 
 
-def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Shares:
+def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> CalibrationSplit:
     """Photos to calibrate on; the last photos of an attribute's class are not among the judged."""
     codes = np.empty((len(people.codes), 0), np.int64) if kept is None else kept.codes
     shares = share_out(people.codes, np.all(codes >= 0, axis=1), seed)
@@ -109,4 +111,4 @@ def shares_of(people: Labels, kept: AttributeTargets | None, seed: int) -> Share
         left = np.delete(own, judged)
         judged = judged[np.isin(own[judged], left)]
     asked_about = np.isin(people.codes[shares.gallery], people.codes[judged])
-    return Shares(shares.gallery[asked_about], judged)
+    return CalibrationSplit(shares.gallery[asked_about], judged)

@@ -81,13 +81,13 @@ def row(name: str, report: AuditReport, seconds: float) -> dict[str, Any]:
         }
     )
     sound = [o for o in report.outcomes if o.valid]
-    static = {o.name: o.risk_without_attributes for o in sound if o.kind in ("static", "unseen")}
+    static = {o.name: o.risk_without_attributes for o in sound if o.kind in ("naive", "unseen")}
     parrot = {o.name: o.risk_without_attributes for o in sound if o.kind == "parrot"}
     released = {} if report.utility.empty else report.utility["released"].to_dict()
     return {
         "method": name,
         "floor": report.floor,
-        "static": max(static.values(), default=None),
+        "naive": max(static.values(), default=None),
         "best_parrot": max(parrot.values(), default=None),
         **figures,
         "attackers": json.loads(report.to_json())["attackers"],

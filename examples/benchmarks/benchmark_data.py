@@ -300,7 +300,7 @@ def _train_autoencoder(images: np.ndarray, kept: pd.DataFrame, classifier: Any) 
 
 
 def train_identity_track(data: BenchmarkData, cache: Cache, quick: bool) -> None:
-    """The panel's recogniser and a second one with another seed, depth and margin."""
+    """The recogniser's recogniser and a second one with another seed, depth and margin."""
     torch.set_num_threads(1)
     people = data.enrol
     weights = None

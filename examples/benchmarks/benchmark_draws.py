@@ -23,7 +23,7 @@ from benchmark_faces import configured, fit_anonymizer, missing, release
 
 from edials import EDIALSAnonymizer
 from edials.audit import audit
-from edials.audit.attackers.base import StaticAttacker
+from edials.audit.attackers.base import NaiveAttacker
 from edials.audit.attackers.registry import make_attackers
 from edials.metrics.retention import picture_retention
 
@@ -106,7 +106,7 @@ def main() -> None:
     data, cache = load_benchmark("lfw", options.data, size=64, quick=False), Cache(options.cache)
     anonymizer = fit_anonymizer(data, cache, options.seed)
     judge = Judge(cache.get("judge", missing), cache.get("age_cuts", missing))
-    static = [StaticAttacker(cache.get(n, missing)) for n in ("recogniser", "second_recogniser")]
+    static = [NaiveAttacker(cache.get(n, missing)) for n in ("recogniser", "second_recogniser")]
     static[1].name, static[1].kind = "second recogniser of clear photos", "unseen"
     # The recognisers know the enrolled alone.
     populations = {

@@ -36,8 +36,8 @@ from sklearn.metrics import recall_score
 
 from edials import EDIALSAnonymizer
 from edials.audit import audit
-from edials.audit.attackers.base import ClassifierAttacker, StaticAttacker
-from edials.audit.attackers.inversion import ReverseAttacker
+from edials.audit.attackers.base import ClassifierAttacker, NaiveAttacker
+from edials.audit.attackers.inversion import InversionAttacker
 from edials.audit.attackers.registry import make_attackers
 from edials.audit.disclosure import donor_matches
 from edials.audit.utility import macro_f1
@@ -101,17 +101,21 @@ def recognisers(cache: Cache, epochs: int, seed: int) -> list[Any]:
 
     All were taught by the enrolled photos and by people outside the benchmark.
     """
-    panel = cache.get("recogniser", missing)
-    second = StaticAttacker(cache.get("second_recogniser", missing))
+    recogniser = cache.get("recogniser", missing)
+    second = NaiveAttacker(cache.get("second_recogniser", missing))
     second.name, second.kind = "second recogniser of clear photos", "unseen"
-    learning = copy.deepcopy(panel).set_params(
+    learning = copy.deepcopy(recogniser).set_params(
         warm_start=True,
         max_epochs=epochs,
         learning_rate=1e-3,
         validation_fraction=0.0,
         random_state=seed + 7,
     )
-    return [StaticAttacker(panel), second, ClassifierAttacker(learning, "recogniser, retrained")]
+    return [
+        NaiveAttacker(recogniser),
+        second,
+        ClassifierAttacker(learning, "recogniser, retrained"),
+    ]
 
 
 def audited(
@@ -171,7 +175,7 @@ def audited(
             "in_cell_excess": other.in_cell_excess,
             "in_cell_auc": other.in_cell_auc,
         }
-    watched = [a for a in attackers if isinstance(a, StaticAttacker) and a.embed]
+    watched = [a for a in attackers if isinstance(a, NaiveAttacker) and a.embed]
     if len(data.unseen):
         names, codes = np.unique(faces.identity.astype(str), return_inverse=True)
         outside = np.unique(data.unseen.identity.astype(str), return_inverse=True)[1] + len(names)
@@ -187,7 +191,7 @@ def audited(
             )["ratio at FMR 0.01"]
             for attacker in watched
         )
-    undone = [o for o in report.outcomes if o.kind == "reverse"]
+    undone = [o for o in report.outcomes if o.kind == "inversion"]
     donors = [m for m in report.measures.values() if "ratio at FMR 0.01" in m]
     return {
         **told,
@@ -220,27 +224,27 @@ def attack(
     def poisoned(attacker: Any) -> float:
         return success(attacker, clear_probe, np.zeros_like(withheld))
 
-    panel = anonymizer.identity_classifier_
+    recogniser = anonymizer.identity_classifier_
     linear = LatentAttacker(anonymizer.autoencoder_).fit(gallery[0], codes)
     figures = {
-        "static_risk": success(StaticAttacker(panel), probe[0], withheld),
-        "static_risk_second": success(StaticAttacker(second), probe[0], withheld),
+        "naive_risk": success(NaiveAttacker(recogniser), probe[0], withheld),
+        "static_risk_second": success(NaiveAttacker(second), probe[0], withheld),
         "parrot_lda": success(linear, probe[0], withheld),
         "poison_lda": poisoned(linear),
     }
     if cnn_epochs:
-        network = copy.deepcopy(panel.estimator).set_params(
+        network = copy.deepcopy(recogniser.estimator).set_params(
             warm_start=True,
             max_epochs=cnn_epochs,
             learning_rate=1e-3,
             validation_fraction=0.0,
             random_state=seed + 7,
         )
-        retrained = StaticAttacker(network.fit(*gallery))
+        retrained = NaiveAttacker(network.fit(*gallery))
         figures["parrot_cnn"] = success(retrained, probe[0], withheld)
         figures["poison_cnn"] = poisoned(retrained)
     figures["parrot_risk"] = max(v for k, v in figures.items() if k.startswith("parrot"))
-    figures["poison_risk"] = max(v for k, v in figures.items() if k.startswith("poison"))
+    figures["reverse_risk"] = max(v for k, v in figures.items() if k.startswith("reverse"))
     return figures
 
 
@@ -357,7 +361,7 @@ def main() -> None:
     replaced = release(anonymizer, "full", data.probe.images)
     attackers = recognisers(cache, options.cnn_epochs, options.seed)
     if options.reverse:
-        attackers.append(ReverseAttacker(random_state=options.seed))
+        attackers.append(InversionAttacker(random_state=options.seed))
     fitted = (
         "autoencoder",
         "attribute_classifier",
@@ -370,8 +374,8 @@ def main() -> None:
         columns = {}
         if method in options.audit:
             maker = None if method == "clear" else configured(anonymizer, method)
-            panel = [*make_attackers("quick", maker, options.seed), *attackers]
-            columns = audited(method, data, anonymizer, judge, panel, options.seed)
+            recogniser = [*make_attackers("quick", maker, options.seed), *attackers]
+            columns = audited(method, data, anonymizer, judge, recogniser, options.seed)
         rows.append(
             evaluate(
                 method,

@@ -42,7 +42,12 @@ from edials.anonymizer import engine_of
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.models.surrogate_decoder import SurrogateDecoder
-from edials.networks.inference import as_it_evaluates, map_images, rows_at_once, run_in_batches
+from edials.networks.inference import (
+    inference_batch_size,
+    inference_copy,
+    map_images,
+    run_in_batches,
+)
 
 KEPT = ["age", "gender"]
 SHAP_SAMPLES = (16, 32, 50, 100, 200, 400)
@@ -131,7 +136,7 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
     reader, decoder = model.attribute_classifier_, model.surrogate_decoder_
 
     def encode(pictures: torch.Tensor) -> torch.Tensor:
-        return as_it_evaluates(encoder.module_.encoder)(pictures)
+        return inference_copy(encoder.module_.encoder)(pictures)
 
     parts = [(recogniser.embed_tensor, recogniser)]
     if reader is not None:
@@ -143,10 +148,10 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
     strengthened = model.anonymize(images).verdicts == "strengthened"
     made_again = [int(strengthened[start : start + chunk].sum()) for start in starts]
     latents = torch.randn(chunk, encoder.latent_dim_)
-    at_once = rows_at_once(decoder.batch_size, images.shape[1:])
+    at_once = inference_batch_size(decoder.batch_size, images.shape[1:])
 
     def decode(rows: torch.Tensor) -> torch.Tensor:
-        return as_it_evaluates(decoder.module_)(rows)
+        return inference_copy(decoder.module_)(rows)
 
     def run() -> None:
         for start, again in zip(starts, made_again, strict=True):

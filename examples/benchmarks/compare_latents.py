@@ -29,10 +29,10 @@ from torch.nn import functional
 from edials._labels import encode_attributes, encode_labels
 from edials._validation import to_tensor
 from edials.latent.identity_basis import fit_identity_basis, picture_metric
-from edials.latent.identity_regression import fit_person_part
-from edials.metrics.risk import cells_of_people
+from edials.latent.identity_regression import fit_identity_regression
+from edials.metrics.risk import attribute_cells
 from edials.metrics.ssim import structural_similarity
-from edials.strength.capacity import Evidence
+from edials.strength.capacity import RetainedFeatures
 from edials.strength.leakage import measure
 
 COUNTS = (2, 4, 8, 16, 32, 64, 128)
@@ -141,13 +141,13 @@ def spaces(
         return Space(name, autoencoder, latents, given, metric)
 
     yield space("as they are", latents)
-    part = fit_person_part(latents[fitted], embeddings[fitted], known)
-    yield space("less what the recogniser foretells", part.taken_off(latents, embeddings))
+    part = fit_identity_regression(latents[fitted], embeddings[fitted], known)
+    yield space("less what the recogniser foretells", part.residualize(latents, embeddings))
     identity = contrastive(rows[fitted], known, seed=0)
     with torch.no_grad():
         own = functional.normalize(identity(rows)).numpy()
-    part = fit_person_part(latents[fitted], own[fitted], known)
-    yield space("less what a contrastive identity part foretells", part.taken_off(latents, own))
+    part = fit_identity_regression(latents[fitted], own[fitted], known)
+    yield space("less what a contrastive identity part foretells", part.residualize(latents, own))
     scale = torch.from_numpy(metric).float() / np.trace(metric) * len(metric)
     for weight in WEIGHTS:
         taken = adversarial(rows[fitted], known, cells[fitted], scale, weight, seed=0)
@@ -173,8 +173,8 @@ def taught_spaces(
         latents = model.encode(images)
         metric = metric_of(model, latents[fitted])
         yield Space(f"taught with {term}", model, latents, latents, metric)
-        part = fit_person_part(latents[fitted], embeddings[fitted], known)
-        given = part.taken_off(latents, embeddings)
+        part = fit_identity_regression(latents[fitted], embeddings[fitted], known)
+        given = part.residualize(latents, embeddings)
         name = f"taught with {term}, less what the recogniser foretells"
         yield Space(name, model, latents, given, metric)
 
@@ -220,7 +220,7 @@ def main() -> None:
     enrolled = np.unique(data.enrol.identity.astype(str))
     codes = np.searchsorted(enrolled, data.enrol.identity.astype(str))
     first = np.unique(codes, return_index=True)[1]
-    named = cells_of_people(codes, data.enrol.attributes[list(ATTRIBUTES)])[first]
+    named = attribute_cells(codes, data.enrol.attributes[list(ATTRIBUTES)])[first]
     cells = np.unique(named, return_inverse=True)[1]
     of_asked = np.searchsorted(enrolled, data.validation.identity.astype(str))
     learned = np.flatnonzero(halves_of(codes))
@@ -248,11 +248,11 @@ def main() -> None:
             pictures = to_tensor(space.autoencoder.decode(drawn))
             similar.append(float(structural_similarity(originals, pictures).mean()))
             if count:
-                gallery = Evidence(seen[learned], codes[learned])
-                asked = Evidence(seen[judged], of_asked)
+                gallery = RetainedFeatures(seen[learned], codes[learned])
+                asked = RetainedFeatures(seen[judged], of_asked)
                 told = measure(gallery, asked, cells[of_asked], cells, 0, counts=[count])
                 bits.append(float(told["leakage_bits"][0]))
-                row = {"space": space.name, "given_back": count, "leakage_bits": bits[-1]}
+                row = {"space": space.name, "n_retained": count, "leakage_bits": bits[-1]}
                 row |= {"error": float(told["leakage_error"][0]), "ssim": similar[-1]}
                 found.append(row)
                 print(json.dumps(row), flush=True)

@@ -27,9 +27,9 @@ from edials._validation import to_tensor
 from edials.audit.report.charts import Point, tradeoff_plane
 from edials.audit.report.comparison import PICTURE_AXIS, PRIVACY_AXIS
 from edials.latent.identity_basis import fit_identity_basis, picture_metric
-from edials.metrics.risk import cells_of_people
+from edials.metrics.risk import attribute_cells
 from edials.metrics.ssim import structural_similarity
-from edials.strength.capacity import Evidence
+from edials.strength.capacity import RetainedFeatures
 from edials.strength.leakage import measure
 
 COUNTS = (8, 16, 32, 64, 128, 256)
@@ -91,7 +91,7 @@ def main() -> None:
     enrolled = np.arange(len(data.enrol))
     people = np.unique(data.enrol.identity.astype(str), return_inverse=True)[1]
     first = np.unique(people, return_index=True)[1]
-    named = cells_of_people(people, data.enrol.attributes[list(ATTRIBUTES)])[first]
+    named = attribute_cells(people, data.enrol.attributes[list(ATTRIBUTES)])[first]
     cells = np.unique(named, return_inverse=True)[1]
     of_asked = np.searchsorted(
         np.unique(data.enrol.identity.astype(str)), data.validation.identity.astype(str)
@@ -114,12 +114,12 @@ def main() -> None:
         for name, directions in orders(*arguments):
             for count in COUNTS:
                 kept = directions[:, :count].astype(np.float64)
-                row: dict[str, Any] = {"order": name, "given_back": count}
+                row: dict[str, Any] = {"order": name, "n_retained": count}
                 row["ssim"] = similarity(kept)
-                judged = Evidence((asked - mean) @ kept, of_asked)
+                judged = RetainedFeatures((asked - mean) @ kept, of_asked)
                 for which, photos in halves.items():
                     known = (latents[photos] - mean) @ kept
-                    gallery = Evidence(known, people[photos])
+                    gallery = RetainedFeatures(known, people[photos])
                     told = measure(gallery, judged, cells[of_asked], cells, 0, counts=[count])
                     row[which] = float(told["leakage_bits"][0])
                     row[f"{which}, error"] = float(told["leakage_error"][0])
@@ -129,9 +129,9 @@ def main() -> None:
         options.json.write_text(json.dumps({"rows": found}, indent=1))
     if options.picture is not None:
         points = [
-            Point(f"{r['order']}, {r['given_back']}", r["ssim"], r["other photos"], *[np.nan] * 2)
+            Point(f"{r['order']}, {r['n_retained']}", r["ssim"], r["other photos"], *[np.nan] * 2)
             for r in found
-            if r["given_back"] in (16, 64)
+            if r["n_retained"] in (16, 64)
         ]
         plane = tradeoff_plane(points, x_label=PICTURE_AXIS, y_label=PRIVACY_AXIS, ceiling=1.0)
         # As a file of its own, not as a part of a page.

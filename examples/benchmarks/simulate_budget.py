@@ -25,13 +25,13 @@ from edials._labels import encode_attributes
 from edials.datasets import make_faces
 from edials.exceptions import CalibrationWarning
 from edials.latent.identity_basis import fit_identity_basis
-from edials.latent.identity_regression import fit_person_part
-from edials.metrics.permutation import table_of_people
-from edials.metrics.risk import cells_of_people
-from edials.strength.capacity import Evidence
+from edials.latent.identity_regression import fit_identity_regression
+from edials.metrics.permutation import mean_scores_by_person
+from edials.metrics.risk import attribute_cells
+from edials.strength.capacity import RetainedFeatures
 from edials.strength.leakage import measure
 from edials.strength.selection import spend
-from edials.strength.splits import halvings_of, share_out
+from edials.strength.splits import random_half_splits, share_out
 
 KEPT = ["age", "gender"]
 PEOPLE, FITTED, MORE = 100, 14, 60
@@ -47,7 +47,7 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
     people = np.unique(town.identity, return_inverse=True)[1]
     latents = components.transform(flat(town.images)).astype(np.float32)
     kept = encode_attributes(town.attributes[KEPT], len(people)).one_hot()
-    names = cells_of_people(people, town.attributes[KEPT])
+    names = attribute_cells(people, town.attributes[KEPT])
     first = np.unique(people, return_index=True)[1]
     cells = np.unique(names[first], return_inverse=True)[1]
     turn = np.arange(len(people)) - first[people]
@@ -60,25 +60,25 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
     recogniser = LinearDiscriminantAnalysis().fit(latents[taught], people[taught])
     seen = normalize(recogniser.transform(latents)).astype(np.float32)
     if by_heart:
-        seen[taught] = table_of_people(seen[taught], people[taught], PEOPLE)[people[taught]]
+        seen[taught] = mean_scores_by_person(seen[taught], people[taught], PEOPLE)[people[taught]]
 
     def evidence(
         fitted_on: np.ndarray, first: np.ndarray, second: np.ndarray, last: int = 0
-    ) -> tuple[Evidence, Evidence]:
+    ) -> tuple[RetainedFeatures, RetainedFeatures]:
         """What is given back of two sets of photos, by a fit on others."""
-        part = fit_person_part(latents[fitted_on], seen[fitted_on], people[fitted_on])
-        given = part.taken_off(latents, seen)
+        part = fit_identity_regression(latents[fitted_on], seen[fitted_on], people[fitted_on])
+        given = part.residualize(latents, seen)
         found = fit_identity_basis(given[fitted_on], people[fitted_on], kept[fitted_on])
         features = ((given - found.mean) @ found.forward)[:, -last:]
-        own, other = (Evidence(features[rows], people[rows]) for rows in (first, second))
+        own, other = (RetainedFeatures(features[rows], people[rows]) for rows in (first, second))
         return own, other
 
     halvings = [
         (fitted[first], fitted[second])
-        for first, second in halvings_of(people[fitted], shares, seed)
+        for first, second in random_half_splits(people[fitted], shares, seed)
     ]
 
-    def trial(first: np.ndarray, second: np.ndarray) -> tuple[Evidence, Evidence]:
+    def trial(first: np.ndarray, second: np.ndarray) -> tuple[RetainedFeatures, RetainedFeatures]:
         return evidence(np.setdiff1d(fitted, np.concatenate([first, second])), first, second)
 
     # The very first half is the attackers' gallery.
@@ -102,9 +102,9 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
         learned, shown = evidence(fitted, known, asked, last=given)
         found = measure(learned, shown, read, cells, seed, counts=[given])
         true = float(found["leakage_bits"][-1])
-    place = int(np.flatnonzero(frontier["given_back"] == given)[0])
+    place = int(np.flatnonzero(frontier["n_retained"] == given)[0])
     measured = float(frontier["leakage_bits"][place])
-    return {"seed": seed, "given_back": given, "measured": measured, "true": true}
+    return {"seed": seed, "n_retained": given, "measured": measured, "true": true}
 
 
 def main() -> None:
@@ -121,7 +121,7 @@ def main() -> None:
         rows.append(town_of(seed, components, options.budget, options.by_heart))
         print(json.dumps(rows[-1]), flush=True)
     within, kept = (sum(row["true"] <= n * options.budget for row in rows) for n in (1, 2))
-    given = [row["given_back"] for row in rows]
+    given = [row["n_retained"] for row in rows]
     told = {
         "towns": len(rows),
         "true leakage within the budget": within,

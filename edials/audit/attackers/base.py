@@ -4,7 +4,7 @@ The contract is ``fit(images, people)`` and ``scores(images) -> (n_samples, n_pe
 being codes 0, 1, ...; a higher score means more likely. An attacker says of itself:
 
 - ``name``: how a report calls it.
-- ``learns_from``: which gallery it is given, "released" (it retrains, and is called a parrot),
+- ``gallery_kind``: which gallery it is given, "released" (it retrains, and is called a parrot),
   "clear" (it is static), or "choices"; "released" without the attribute.
 - ``shown``: which probes it is asked about, "released" (also without the attribute), "clear"
   (then its gallery is poisoned), or "choices".
@@ -53,16 +53,16 @@ from ...exceptions import InvalidLabelsError
 from ...metrics.linear_attack import LatentAttacker
 from ...models.identity_classifier import IdentityClassifier
 
-#: What an attacker can try, in the words of the report. All but "unseen", "context" and "reverse"
+#: What an attacker can try, in the words of the report. All but "unseen", "context" and "inversion"
 #: follow from what it learns from, what it is shown and whether it learns from pairs.
 KINDS = {
-    "static": "a recogniser of clear photos, asked about the release",
+    "naive": "a recogniser of clear photos, asked about the release",
     "unseen": "a static one that no part of the method knew",
     "parrot": "learns from released images of the same people",
-    "poison": "learns released images and is asked about clear photos",
+    "reverse": "learns released images and is asked about clear photos",
     "adaptive": "learns from pairs how the method changes photos",
     "context": "sees hair, clothes and background only",
-    "reverse": "undoes the release first",
+    "inversion": "undoes the release first",
     "choices": "looks at what was decided for every image",
 }
 
@@ -87,8 +87,8 @@ def kind_of(attacker: Any) -> str:
     ValueError
         If its ``kind`` is none of :data:`KINDS`.
     """
-    learns_from = getattr(attacker, "learns_from", "released")
-    shown = getattr(attacker, "shown", "released")
+    gallery_kind = getattr(attacker, "gallery_kind", "released")
+    shown = getattr(attacker, "probe_kind", "released")
     kind = getattr(attacker, "kind", None)
     if kind is not None:
         if kind not in KINDS:
@@ -97,13 +97,13 @@ def kind_of(attacker: Any) -> str:
                 f"{sorted(KINDS)}, or None to follow from what it learns from and is shown."
             )
         return kind
-    if "choices" in (learns_from, shown):
+    if "choices" in (gallery_kind, shown):
         return "choices"
     if shown == "clear":
-        return "poison"
+        return "reverse"
     if hasattr(getattr(attacker, "learner", attacker), "fit_pairs"):
         return "adaptive"
-    return "static" if learns_from == "clear" else "parrot"
+    return "naive" if gallery_kind == "clear" else "parrot"
 
 
 class PixelAttacker(LatentAttacker):
@@ -218,9 +218,9 @@ class ClassifierAttacker:
         With ``decision_function`` or ``predict_proba``. Cloned for every gallery; one of ours that
         is fitted already goes on from its weights.
     name : str
-    learns_from : {"released", "clear"}, default="released"
+    gallery_kind : {"released", "clear"}, default="released"
     kind : str, optional
-        None makes it "parrot" or "static", by what it learns from.
+        None makes it "parrot" or "naive", by what it learns from.
     """
 
     shown = "released"
@@ -229,10 +229,10 @@ class ClassifierAttacker:
         self,
         classifier: Any,
         name: str,
-        learns_from: str = "released",
+        gallery_kind: str = "released",
         kind: str | None = None,
     ):
-        self.classifier, self.name, self.learns_from = classifier, name, learns_from
+        self.classifier, self.name, self.gallery_kind = classifier, name, gallery_kind
         self.kind, self.network = kind, _is_network(classifier)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> ClassifierAttacker:
@@ -252,24 +252,24 @@ class ClassifierAttacker:
         return getattr(self.classifier_, "embed", None)
 
 
-class StaticAttacker:
+class NaiveAttacker:
     """A recogniser trained on clear images, used as it is: the published number.
 
     Parameters
     ----------
     recogniser : classifier
         Fitted; with ``predict_proba`` or ``decision_function`` over images.
-    kind : str, default="static"
+    kind : str, default="naive"
         "unseen" if no part of the method knew it.
     """
 
-    name, learns_from, shown = "recogniser of clear photos", "clear", "released"
+    name, gallery_kind, probe_kind = "recogniser of clear photos", "clear", "released"
 
-    def __init__(self, recogniser: Any, kind: str = "static"):
+    def __init__(self, recogniser: Any, kind: str = "naive"):
         self.recogniser, self.kind = recogniser, kind
         self.network = _is_network(recogniser)
 
-    def fit(self, images: NDArray, people: NDArray[np.int64]) -> StaticAttacker:
+    def fit(self, images: NDArray, people: NDArray[np.int64]) -> NaiveAttacker:
         """Nothing is learned: the gallery are the clear photos the recogniser was trained on."""
         return self
 
@@ -290,7 +290,7 @@ class RoleAttacker:
     ----------
     learner : attacker
     name : str
-    learns_from, shown : {"released", "clear"}, default="released"
+    gallery_kind, shown : {"released", "clear"}, default="released"
         See :mod:`edials.audit.attackers.base`.
     kind : str, optional
         None follows from the two.
@@ -300,12 +300,12 @@ class RoleAttacker:
         self,
         learner: Any,
         name: str,
-        learns_from: str = "released",
-        shown: str = "released",
+        gallery_kind: str = "released",
+        probe_kind: str = "released",
         kind: str | None = None,
     ):
         self.learner, self.name, self.kind = learner, name, kind
-        self.learns_from, self.shown = learns_from, shown
+        self.gallery_kind, self.probe_kind = gallery_kind, probe_kind
         self.network = getattr(learner, "network", False)
         self.encode = getattr(learner, "encode", None)
 
@@ -319,7 +319,7 @@ class RoleAttacker:
         return self.learner.scores(images)
 
 
-class PoisonAttacker(RoleAttacker):
+class ReverseAttacker(RoleAttacker):
     """An attacker with a poisoned gallery: it learns released images and is shown clear photos.
 
     The other reading of the published number: who is named if the released images are taken for
@@ -332,7 +332,7 @@ class PoisonAttacker(RoleAttacker):
     """
 
     def __init__(self, learner: Any):
-        super().__init__(learner, f"poison: {learner.name}", shown="clear", kind="poison")
+        super().__init__(learner, f"reverse: {learner.name}", probe_kind="clear", kind="reverse")
 
 
 def _is_network(classifier: Any) -> bool:
@@ -356,7 +356,7 @@ class ChoiceAttacker(PixelAttacker):
     random_state : int, default=0
     """
 
-    name, learns_from, shown, kind = "the choices", "choices", "choices", "choices"
+    name, gallery_kind, shown, kind = "the choices", "choices", "choices", "choices"
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
         """Choices as they are; images, on which it proves itself, as pixels."""

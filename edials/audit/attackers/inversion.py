@@ -25,7 +25,7 @@ _HELD_OUT = 0.1
 _STRUCTURE_WEIGHT = 0.2
 
 
-class ReverseAttacker:
+class InversionAttacker:
     """A U-Net from released images to the photos, then an attacker that knows clear photos.
 
     Trained on pairs of other people if there are enough of them and else of the gallery; the audit
@@ -50,8 +50,8 @@ class ReverseAttacker:
     learning".
     """
 
-    name, learns_from, shown = "reverse", "clear", "released"
-    kind, network = "reverse", True
+    name, gallery_kind, shown = "inversion", "clear", "released"
+    kind, network = "inversion", True
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class ReverseAttacker:
         self.recogniser, self.width, self.max_epochs = recogniser, width, max_epochs
         self.batch_size, self.device, self.random_state = batch_size, device, random_state
 
-    def fit_pairs(self, clear: NDArray[np.uint8], released: NDArray[np.uint8]) -> ReverseAttacker:
+    def fit_pairs(self, clear: NDArray[np.uint8], released: NDArray[np.uint8]) -> InversionAttacker:
         """Train the network; without improvement on held-out pairs it stops early."""
         seeds = stage_seeds(self.random_state, "weights", "split", "training")
         with forked_torch(seeds["weights"]):
@@ -101,7 +101,7 @@ class ReverseAttacker:
         )
         return to_pictures(torch.from_numpy(made))
 
-    def fit(self, images: NDArray[np.uint8], people: NDArray[np.int64]) -> ReverseAttacker:
+    def fit(self, images: NDArray[np.uint8], people: NDArray[np.int64]) -> InversionAttacker:
         """Learn the clear gallery."""
         self.recogniser_ = PixelAttacker() if self.recogniser is None else self.recogniser
         self.recogniser_.fit(images, people)
@@ -121,7 +121,7 @@ class ReverseAttacker:
         """
         return {
             "psnr_released": picture_retention(clear, released)["psnr"],
-            "psnr_undone": picture_retention(clear, self.undo(released))["psnr"],
+            "psnr_inverted": picture_retention(clear, self.undo(released))["psnr"],
         }
 
 

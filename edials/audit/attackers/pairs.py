@@ -42,7 +42,7 @@ class PairAttacker:
     Hoerl and Kennard (1970), "Ridge regression: biased estimation for nonorthogonal problems".
     """
 
-    name, learns_from, shown = "LDA on clear photos after a learned map", "clear", "released"
+    name, gallery_kind, shown = "LDA on clear photos after a learned map", "clear", "released"
     kind = "adaptive"
 
     def __init__(

@@ -12,10 +12,10 @@ from .base import (
     ContextAttacker,
     LogisticAttacker,
     PixelAttacker,
-    PoisonAttacker,
+    ReverseAttacker,
     RoleAttacker,
 )
-from .inversion import ReverseAttacker
+from .inversion import InversionAttacker
 from .pairs import PairAttacker
 
 
@@ -36,26 +36,26 @@ def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
     """
     encode = getattr(anonymizer, "autoencoder_", None)
     pixels, latents = PixelAttacker(), LatentAttacker(encode)
-    linear: list[Any] = [pixels, ContextAttacker(), PairAttacker(encode), PoisonAttacker(pixels)]
+    linear: list[Any] = [pixels, ContextAttacker(), PairAttacker(encode), ReverseAttacker(pixels)]
     if encode is not None:
-        linear = [latents, LogisticAttacker(encode), *linear, PoisonAttacker(latents)]
+        linear = [latents, LogisticAttacker(encode), *linear, ReverseAttacker(latents)]
 
     def network(name: str, kind: str, **settings: Any) -> ClassifierAttacker:
         model = IdentityClassifier(**{"random_state": seed, "patience": 99, **settings})
-        learns_from = "released" if kind == "parrot" else "clear"
-        return ClassifierAttacker(model, name, learns_from, kind)
+        gallery_kind = "released" if kind == "parrot" else "clear"
+        return ClassifierAttacker(model, name, gallery_kind, kind)
 
     # Proving itself on clear photos is all that the static role of a network needs.
-    static = network("network of clear photos", "static")
+    static = network("network of clear photos", "naive")
     retrained = RoleAttacker(static, "network, retrained", kind="parrot")
-    poison = RoleAttacker(static, f"poison: {retrained.name}", shown="clear", kind="poison")
+    poison = RoleAttacker(static, f"reverse: {retrained.name}", probe_kind="clear", kind="reverse")
     # Another architecture, seed and loss than the recogniser that an anonymizer holds.
     unseen = network("unseen network", "unseen", depth=1, margin=0.0, random_state=seed + 2)
     standard = [*linear, static, unseen, retrained, poison]
     second = network(
         "second network, retrained", "parrot", depth=1, margin=0.2, random_state=seed + 1
     )
-    thorough = [*standard, second, ReverseAttacker(random_state=seed)]
+    thorough = [*standard, second, InversionAttacker(random_state=seed)]
     named = {"quick": linear, "standard": standard, "thorough": thorough}
     if isinstance(attackers, str):
         if attackers not in named:

@@ -86,18 +86,18 @@ def officer_page(
         If a baseline was judged with other kept attributes.
     """
     others = dict(baselines or {})
-    strange = [n for n, r in others.items() if r.kept_attributes != report.kept_attributes]
+    strange = [n for n, r in others.items() if r.attribute_names != report.attribute_names]
     if strange:
         raise ValueError(
             f"baselines {strange} were audited with other kept attributes; expected "
-            f"{report.kept_attributes}, so that all have the same floor."
+            f"{report.attribute_names}, so that all have the same floor."
         )
     title = "Audit of anonymized faces"
     parts = [
         f"<h1>{title}</h1>",
         paragraph(
             f"{report.n_people} people, {report.n_images} images, {report.coverage:.1%} of them "
-            f"released. Kept on purpose: {', '.join(report.kept_attributes) or 'nothing'}."
+            f"released. Kept on purpose: {', '.join(report.attribute_names) or 'nothing'}."
         ),
         *([paragraph(CONFIDENTIAL, "loud")] if pictures else []),
         _verdict_box(report),
@@ -202,7 +202,13 @@ def _attackers_table(report: AuditReport) -> str:
         )
         kinds.append("broken" if not o.valid else "worst" if o is report.worst else "")
     header = [
-        *("Attacker", "Evidence", "On clear photos (%)", "Risk (%)", "Above the floor (points)"),
+        *(
+            "Attacker",
+            "Evidence",
+            "On clear photos (%)",
+            "Risk (%)",
+            "Above the floor (points)",
+        ),
         *("Leakage (bit)", "In-cell AUC", "p-value", "Risk, all images of a person (%)"),
     ]
     return html_table(header, rows, kinds=kinds)

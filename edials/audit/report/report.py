@@ -35,9 +35,9 @@ class AuditReport:
         People that the attacks are about; all images; those of them that were withheld.
     chance, floor, floor_rank_5 : float
         One in the people; the attribute floor, at rank 1 and 5.
-    share_alone : float
+    singleton_share : float
         Share of people alone in their cell.
-    kept_attributes : list of str
+    attribute_names : list of str
     smallest_cell : int
         People in the smallest cell.
     outcomes : list of AttackFigures
@@ -85,8 +85,8 @@ class AuditReport:
     chance: float
     floor: float
     floor_rank_5: float
-    share_alone: float
-    kept_attributes: list[str]
+    singleton_share: float
+    attribute_names: list[str]
     smallest_cell: int
     outcomes: list[AttackFigures]
     copies: int
@@ -112,7 +112,9 @@ class AuditReport:
 
         Those with a poisoned gallery are not among them: they are shown photos, not the release.
         """
-        sound = [outcome for outcome in self.outcomes if outcome.valid and outcome.shown != "clear"]
+        sound = [
+            outcome for outcome in self.outcomes if outcome.valid and outcome.probe_kind != "clear"
+        ]
         return max(sound, key=lambda o: (o.validation_risk, o.validation_auc), default=None)
 
     @property
@@ -199,9 +201,9 @@ class AuditReport:
         """Say the result in about ten lines of plain text."""
         lines = [
             f"{self.n_people} people, {self.n_images} images, {self.coverage:.1%} released; "
-            f"kept: {', '.join(self.kept_attributes) or 'NOTHING: the floor is one in the people'}",
+            f"kept: {', '.join(self.attribute_names) or 'NOTHING: the floor is one in the people'}",
             f"attribute floor {self.floor:.1%} (chance {self.chance:.1%}); "
-            f"{self.share_alone:.0%} of the people are alone in their cell; the smallest has "
+            f"{self.singleton_share:.0%} of the people are alone in their cell; the smallest has "
             f"{self.smallest_cell}"
             + (", too few to speak of its people" if self.smallest_cell < SMALL_GROUP else ""),
         ]
@@ -254,10 +256,10 @@ class AuditReport:
     def _measured(self) -> list[str]:
         lines = []
         for name, found in self.measures.items():
-            if "psnr_undone" in found:
+            if "psnr_inverted" in found:
                 lines.append(
                     f"{name}: PSNR {found['psnr_released']:.1f} dB released, "
-                    f"{found['psnr_undone']:.1f} dB undone"
+                    f"{found['psnr_inverted']:.1f} dB undone"
                 )
         donors = next((m for m in self.measures.values() if "ratio at FMR 0.001" in m), None)
         if donors is not None:
@@ -280,8 +282,8 @@ class AuditReport:
             "chance": self.chance,
             "floor": self.floor,
             "floor_rank_5": self.floor_rank_5,
-            "kept_attributes": self.kept_attributes,
-            "share_alone": self.share_alone,
+            "attribute_names": self.attribute_names,
+            "singleton_share": self.singleton_share,
             "smallest_cell": self.smallest_cell,
             "worst_risk": None if worst is None else worst.risk,
             "worst_attacker": None if worst is None else worst.name,

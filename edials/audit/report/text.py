@@ -77,10 +77,10 @@ def verdict(report: AuditReport) -> tuple[str, bool, list[str]]:
         )
     if worst is not None:
         said.insert(0, _what_was_tried(report, worst))
-    if report.floor >= 0.5 or report.share_alone > 0:
+    if report.floor >= 0.5 or report.singleton_share > 0:
         said.append(
             f"The kept attributes by themselves name people: {report.floor:.1%} on average, and "
-            f"{report.share_alone:.0%} of the people share theirs with nobody. No method that "
+            f"{report.singleton_share:.0%} of the people share theirs with nobody. No method that "
             f"keeps these attributes can do better."
         )
     if worst is not None and _album_tells(worst):
@@ -111,10 +111,10 @@ def role(outcome: AttackFigures) -> str:
     ----------
     outcome : AttackFigures
     """
-    said = _LEARNS[outcome.learns_from]
+    said = _LEARNS[outcome.gallery_kind]
     if outcome.pairs_of:
         said += f", pairs of {outcome.pairs_of}"
-    if outcome.shown == "clear":
+    if outcome.probe_kind == "clear":
         said += ", is shown clear photos"
     return said
 
@@ -128,7 +128,7 @@ def _album_chance(worst: AttackFigures) -> str:
 
 
 def _what_was_tried(report: AuditReport, worst: AttackFigures) -> str:
-    sound = sum(outcome.valid and outcome.learns_from != "both" for outcome in report.outcomes)
+    sound = sum(outcome.valid and outcome.gallery_kind != "both" for outcome in report.outcomes)
     gallery = report.gallery
     shown = (
         f", with {gallery['enrol']} images to learn from and {gallery['probe']} to name"
@@ -143,11 +143,11 @@ def _what_was_tried(report: AuditReport, worst: AttackFigures) -> str:
 
 
 def _floor_in_words(report: AuditReport) -> str:
-    if not report.kept_attributes:
+    if not report.attribute_names:
         return (
             f"No kept attributes were given, so the floor is one in the people, {report.floor:.1%}."
         )
-    kept = " and ".join(report.kept_attributes)
+    kept = " and ".join(report.attribute_names)
     return f"Who knows their {kept} and nothing else is right in {report.floor:.1%}: the floor."
 
 
@@ -183,10 +183,10 @@ def meaning(report: AuditReport) -> list[tuple[str, str]]:
         )
     else:
         link = "Not measured: no cell has two people with several released images."
-    if report.kept_attributes:
+    if report.attribute_names:
         infer = (
             f"Kept on purpose, and readable by anybody for every person shown: "
-            f"{', '.join(report.kept_attributes)}. Labels such as race or health are "
+            f"{', '.join(report.attribute_names)}. Labels such as race or health are "
             f"special-category data, and keeping them needs a reason of its own. What was not "
             f"named as kept was not judged."
         )
@@ -234,21 +234,21 @@ def _attempts(report: AuditReport) -> list[tuple[str, Sequence[Any]]]:
         ("what hair, clothes and background give away", attempts("context")),
         (
             "attackers who use the anonymizer's own encoder",
-            [o for o in outcomes if o.uses_encoder and o.shown != "clear"],
+            [o for o in outcomes if o.uses_encoder and o.probe_kind != "clear"],
         ),
-        ("recognisers of clear photos", attempts("static", "unseen")),
+        ("recognisers of clear photos", attempts("naive", "unseen")),
         ("attackers who learn from released images", attempts("parrot")),
         ("networks retrained on released images", attempts("parrot", network=True)),
         ("a recogniser that no part of the method knew", attempts("unseen")),
         (
             "recognisers trained on released images and asked about clear photos",
-            attempts("poison"),
+            attempts("reverse"),
         ),
         (
             "attackers who learn from pairs how the method changes photos",
-            attempts("adaptive", "reverse"),
+            attempts("adaptive", "inversion"),
         ),
-        ("networks that undo the anonymization", attempts("reverse")),
+        ("networks that undo the anonymization", attempts("inversion")),
         (
             "attackers who anonymize photos of these people by themselves",
             [True] * report.n_fresh,
