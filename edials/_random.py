@@ -103,36 +103,43 @@ class KeyedMixin:
         return again
 
 
-def keyed_normal(
-    secret: bytes, images: NDArray[np.uint8], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """Draw standard normal numbers for every image from a keyed hash of its pixels.
+def image_keys(secret: bytes, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Hash every image's pixels with a secret: 16 bytes per image, shape (n_samples, 16).
 
-    An image's draw depends on the key and its own pixels alone: not on its place in the batch, on
+    An image's key depends on the secret and its own pixels alone: not on its place in the batch, on
     the batch size, or on the other images. So a sharded run equals the serial one, and a second
     release of the same photo by the same model repeats the first instead of adding evidence.
 
     Parameters
     ----------
     secret : bytes
-        Key of at most 64 bytes.
+        At most 64 bytes.
     images : ndarray of shape (n_samples, height, width, 3), dtype uint8
-    shape : tuple of int
-        Shape of the draw of one image.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, *shape), dtype float32
     """
-    draws = np.empty((len(images), *shape), dtype=np.float32)
-    # One generator that is set to every image's start: a new one takes as long as its numbers.
-    bits = np.random.Philox(key=0)
-    start: Any = bits.state
-    generator = np.random.Generator(bits)
+    keys = np.empty((len(images), 16), dtype=np.uint8)
     for row, image in enumerate(images):
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, key=secret, digest_size=16)
+        keys[row] = np.frombuffer(digest.digest(), dtype=np.uint8)
+    return keys
+
+
+def keyed_normal(keys: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Draw standard normal numbers, shape (n_samples, *shape), each row from its own key.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n_samples, 16), dtype uint8
+        See :func:`image_keys`.
+    shape : tuple of int
+    """
+    draws = np.empty((len(keys), *shape), dtype=np.float32)
+    # One generator that is set to every key in turn: a new one takes as long as its numbers.
+    bits = np.random.Philox(key=0)
+    state: Any = bits.state
+    generator = np.random.Generator(bits)
+    for row, key in enumerate(keys):
         # As Philox(key=...) takes a number: its lower half first.
-        start["state"]["key"] = np.frombuffer(digest.digest(), dtype=">u8")[::-1].astype(np.uint64)
-        bits.state = start
+        state["state"]["key"] = key.view(">u8")[::-1].astype(np.uint64)
+        bits.state = state
         generator.standard_normal(dtype=np.float32, out=draws[row])
     return draws

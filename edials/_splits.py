@@ -1,4 +1,4 @@
-"""Which photos: held out, or looked at where not all are."""
+"""Which rows: held out of training, or sampled where not all are needed."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def split_rows(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def one_of_each_first(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
-    """Rows of known people in random order, one photo of everybody before anybody's second."""
+def sample_across_people(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
+    """Rows of known people in random order, everybody's first photo before anybody's second."""
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(people >= 0))
-    turn = pd.Series(people[rows]).groupby(people[rows]).cumcount().to_numpy()
-    return rows[np.argsort(turn, kind="stable")][:count]
+    rank = pd.Series(people[rows]).groupby(people[rows]).cumcount().to_numpy()
+    return rows[np.argsort(rank, kind="stable")][:count]
 
 
-def all_of_some(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
-    """Rows of known people in random order, with all photos of each: pairs are what is sought."""
+def sample_whole_people(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
+    """Rows of known people in random order, with all photos of each person, for pairs."""
     order = np.random.default_rng(seed).permutation(int(people.max()) + 1)
     rows = np.flatnonzero(people >= 0)
     return rows[np.argsort(order[people[rows]], kind="stable")][:count]

@@ -1,5 +1,10 @@
 """Errors and warnings: each is also a standard Python one, so generic handlers keep working."""
 
+from __future__ import annotations
+
+import sys
+import warnings
+
 
 class EdialsError(Exception):
     """Base class of every error that edials raises on purpose."""
@@ -40,3 +45,11 @@ class CalibrationWarning(UserWarning):
 
     There every feature is replaced; what steadily misread attributes tell was not measured.
     """
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called edials, however deep inside the fault was found."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "edials":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)

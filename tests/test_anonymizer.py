@@ -110,8 +110,8 @@ def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeyp
     codes = engine.reader.codes(originals)
     monkeypatch.setattr(
         "edials.release.engine.keyed_normal",
-        lambda secret, images, shape: (
-            np.random.default_rng(0).standard_normal((len(images), *shape)).astype(np.float32)
+        lambda keys, shape: (
+            np.random.default_rng(0).standard_normal((len(keys), *shape)).astype(np.float32)
         ),
     )
     first = engine.replace(originals, codes, engine.full_draw)

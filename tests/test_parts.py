@@ -16,7 +16,7 @@ from torch import nn
 
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
-from edials._random import keyed_normal
+from edials._random import image_keys, keyed_normal
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.explain.expected_gradients import path_gradients
@@ -360,7 +360,7 @@ def test_prior_has_the_moments_of_the_data():
 
 def test_an_image_has_the_numbers_of_a_generator_of_its_own():
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
-    drawn = keyed_normal(b"key", images, (2, 3))
+    drawn = keyed_normal(image_keys(b"key", images), (2, 3))
     for row in (0, 3):
         digest = hashlib.blake2b(images[row].tobytes(), key=b"key", digest_size=16).digest()
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._random import KeyedMixin, keyed_normal, new_secret
+from .._random import KeyedMixin, image_keys, keyed_normal, new_secret
 from ._filters import FaceAnonymizer, blur, cell_means, fault, spread, to_levels
 
 
@@ -58,7 +58,7 @@ class GaussianNoise(_KeyedAnonymizer):
         return fault("standard_deviation", self.standard_deviation)
 
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        draws = keyed_normal(self._secret, pictures, pictures.shape[1:])
+        draws = keyed_normal(image_keys(self._secret, pictures), pictures.shape[1:])
         return to_levels(pictures + np.float32(255 * self.standard_deviation) * draws)
 
 
@@ -143,7 +143,7 @@ def _keyed_laplace(
     secret: bytes, pictures: NDArray[np.uint8], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
     """Standard Laplace numbers (n, *shape), drawn for every picture from a hash of its pixels."""
-    squares = np.square(keyed_normal(secret, pictures, (*shape, 4)), dtype=np.float64)
+    squares = np.square(keyed_normal(image_keys(secret, pictures), (*shape, 4)), dtype=np.float64)
     # Half the sum of two squared normals is exponential, and the difference of two such Laplace.
     first, second, third, fourth = np.moveaxis(squares, -1, 0)
     return (first + second - third - fourth) / 2

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
 from .._labels import AttributeTargets
-from .._splits import all_of_some, one_of_each_first
+from .._splits import sample_whole_people, sample_across_people
 from .._validation import to_uint8
 from ..explain.attribution import mean_absolute
 from ..latent.identity_basis import IdentityBasis, fit_identity_basis, picture_metric, raw_basis
@@ -96,7 +96,7 @@ def fit_surrogates(
     complete = np.flatnonzero(np.all(codes >= 0, axis=1))
     if kept is not None:
         known = np.where(np.all(codes >= 0, axis=1), people, -1)
-        rows = one_of_each_first(known, seed, _READ_ROWS)
+        rows = sample_across_people(known, seed, _READ_ROWS)
         rows = rows if len(rows) else complete[:_READ_ROWS]
         prior = _emphasized(prior, rotation, parts, latents, kept, rows, seed)
     background_codes = codes[generator.choice(complete, _BACKGROUND_ROWS)]
@@ -227,7 +227,7 @@ def importance_of_features(
     engine: Engine, images: NDArray, people: NDArray[np.int64], seed: int
 ) -> NDArray[np.float64]:
     """Mean |SHAP| of the identity decision, every person counting once, shape (n_features,)."""
-    rows = one_of_each_first(people, seed, _EXPLAINED_ROWS)
+    rows = sample_across_people(people, seed, _EXPLAINED_ROWS)
     explanation = engine.explain(
         to_uint8(images[rows]), n_samples=EXPLAINED_SAMPLES, seed=seed, targets=1
     )
@@ -238,5 +238,5 @@ def match_rate(
     recogniser: RecogniserAdapter, images: NDArray, people: NDArray[np.int64], seed: int
 ) -> float:
     """How often the recogniser matches two photos of one person; NaN if it does not verify."""
-    rows = all_of_some(people, seed, _MATCHED_ROWS)
+    rows = sample_whole_people(people, seed, _MATCHED_ROWS)
     return recogniser.true_match_rate(to_uint8(images[rows]), people[rows])

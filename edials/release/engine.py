@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._random import keyed_normal
+from .._random import image_keys, keyed_normal
 from .._validation import to_pictures
 from ..exceptions import IdentityLeakWarning
 from ..explain.attribution import make_explainer
@@ -228,7 +228,7 @@ class Engine:
         -------
         ndarray of the shape and dtype of ``originals``
         """
-        noise = keyed_normal(self._key(draw.mask), originals, (len(draw.mask),))
+        noise = keyed_normal(image_keys(self._key(draw.mask), originals), (len(draw.mask),))
         own, turns = np.zeros_like(noise), None
         if not draw.mask.all():
             own, turns = self._given_back(originals, view), yaw_proxy(originals)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from .._labels import AttributeTargets, Labels
-from .._splits import one_of_each_first
+from .._splits import sample_across_people
 from .._validation import to_tensor, to_uint8
 from ..fitting.latent_model import as_labels, fit_basis
 from ..latent.identity_regression import fit_identity_regression
@@ -150,7 +150,7 @@ def evaluate_visual_utility(
         ``ssim`` with the originals, and ``utility`` (balanced accuracy of the kept attributes in
         the attribute classifier's eyes; NaN without).
     """
-    shown = one_of_each_first(people, seed, _SHOWN_ROWS)
+    shown = sample_across_people(people, seed, _SHOWN_ROWS)
     originals = to_uint8(images[shown])
     table = None if kept is None else kept.table().iloc[shown]
     left = [_seen(engine, originals, table, order, strength) for strength in strengths]
