@@ -60,6 +60,24 @@ def forked_torch(seed: int) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Run a block or a function under torch's own defaults, whatever its caller has set.
+
+    New tensors are float32 and on the CPU, and gradients are recorded: ``set_default_dtype``,
+    ``set_default_device``, ``no_grad`` and ``inference_mode`` around the block have no effect.
+    """
+    dtype = torch.get_default_dtype()
+    on_cpu = torch.get_default_device().type == "cpu"
+    device = contextlib.nullcontext() if on_cpu else torch.device("cpu")
+    with device, torch.inference_mode(False), torch.enable_grad():
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+
+
 def new_secret(random_state: Any) -> bytes:
     """Make the 32-byte key of a fit's draws, from a seed or (None) from the operating system.
 

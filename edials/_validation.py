@@ -6,8 +6,11 @@ what the caller holds. This module is where torch and NumPy meet.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -219,13 +222,128 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def check_batch_size(batch_size: Any, name: str = "batch_size") -> int:
-    """Check a number of images to take at a time.
+    """Check a number of images to take at a time."""
+    check_value(name, batch_size, Interval(Integral, 1))
+    return int(batch_size)
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+class Interval(NamedTuple):
+    """Numbers that a parameter may be.
+
+    Attributes
+    ----------
+    kind : type
+        ``numbers.Integral`` or ``numbers.Real``.
+    low : float
+    high : float, optional
+        None for any finite number; infinity accepts that, too.
+    closed : {"both", "left", "right", "neither"}, default="both"
+        Which limits are accepted themselves.
+    """
+
+    kind: type
+    low: float
+    high: float | None = None
+    closed: str = "both"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is such a number; True and False are none."""
+        if not isinstance(value, self.kind) or isinstance(value, bool):
+            return False
+        number: Any = value
+        above = number > self.low or (self._includes_low and number == self.low)
+        if self.high is None:
+            return bool(above and math.isfinite(number))
+        return bool(above and (number < self.high or (self._includes_high and number == self.high)))
+
+    @property
+    def _includes_low(self) -> bool:
+        return self.closed in ("both", "left")
+
+    @property
+    def _includes_high(self) -> bool:
+        return self.closed in ("both", "right")
+
+    def __str__(self) -> str:
+        kind = "an integer" if self.kind is Integral else "a number"
+        if self.high is not None:
+            left, right = "[" if self._includes_low else "(", "]" if self._includes_high else ")"
+            return f"{kind} in {left}{self.low:g}, {self.high:g}{right}"
+        finite = kind.replace("a number", "a finite number")
+        return f"{finite} {'of at least' if self._includes_low else 'above'} {self.low:g}"
+
+
+#: What a parameter may be: values, types and intervals; "a callable" where ``callable`` stands.
+Accepted = tuple[Any, ...]
+
+
+def check_value(name: str, value: Any, *accepted: Any) -> None:
+    """Check one value against what is accepted.
+
+    Parameters
+    ----------
+    name : str
+        How to call it in the message.
+    value : object
+    *accepted : str, None, type, Interval or the function ``callable``
+        Alternatives: the value itself, an instance, a number of the interval, anything callable.
 
     Raises
     ------
     ValueError
-        If it is not a positive integer.
+        ``name=value; expected ...``, if it is none of them.
     """
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"{name}={batch_size!r}; expected an integer of at least 1.")
-    return int(batch_size)
+    check_parameters({name: value}, {name: accepted})
+
+
+def check_parameters(parameters: Any, table: Mapping[str, Accepted]) -> None:
+    """Check an estimator's parameters against a table, and name all faults at once.
+
+    Parameters
+    ----------
+    parameters : estimator, or mapping of str to value
+    table : mapping of str to tuple
+        Alternatives for each parameter, as :func:`check_value` takes them; parameters that are not
+        in the table are not checked.
+
+    Raises
+    ------
+    ValueError
+        One sentence for every fault: ``name=value; expected ...``.
+    """
+    held = parameters if isinstance(parameters, Mapping) else vars(parameters)
+    faults = [
+        f"{name}={held[name]!r}; expected {_in_words(accepted)}."
+        for name, accepted in table.items()
+        if not any(_is_accepted(held[name], alternative) for alternative in accepted)
+    ]
+    if faults:
+        raise ValueError(" ".join(faults))
+
+
+def _is_accepted(value: Any, alternative: Any) -> bool:
+    if isinstance(alternative, Interval):
+        return alternative.accepts(value)
+    if isinstance(alternative, type):
+        return isinstance(value, alternative)
+    if alternative is callable:
+        return callable(value)
+    # Types first: an array compared with a string is no truth value.
+    return value is alternative or (isinstance(value, str) and value == alternative)
+
+
+def _in_words(accepted: Accepted) -> str:
+    """As ``'a', 'b' or an integer of at least 1``."""
+    words = [_word(alternative) for alternative in accepted]
+    return " or ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+
+
+def _word(alternative: Any) -> str:
+    if alternative is callable:
+        return "a callable"
+    if isinstance(alternative, type):
+        return f"a {alternative.__name__}"
+    return str(alternative) if isinstance(alternative, Interval) else repr(alternative)
