@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import secrets
-from collections.abc import Sequence
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from .exceptions import InvalidImageError, UnreadableImageError
+from .exceptions import InvalidImageError, UnreadableImageError, first_few
 
 #: File name endings that a folder is searched for, in lower case.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
+_ARCHIVE_LOCK = threading.Lock()
 
-def read_image(source: str | os.PathLike[str] | IO[bytes], size: int | None = None) -> NDArray:
-    """Read one picture as RGB, turned upright as its orientation tag says.
+
+def read_image(
+    source: str | os.PathLike[str] | zipfile.Path | IO[bytes], size: int | None = None
+) -> NDArray[np.uint8]:
+    """Read one picture as RGB, upright as its orientation tag says.
 
     Parameters
     ----------
-    source : path or binary file object
+    source : path, ``zipfile.Path`` or binary file object
     size : int, optional
         Resize to ``(size, size)`` pixels (bicubic). A picture that is not square is cropped to
         its centre first, so that faces keep their proportions.
@@ -39,29 +48,15 @@ def read_image(source: str | os.PathLike[str] | IO[bytes], size: int | None = No
     UnreadableImageError
         If the file is missing or is not a picture that Pillow can decode.
     """
-    try:
-        with Image.open(source) as opened:
-            picture = _as_rgb(ImageOps.exif_transpose(opened))
-            if size is not None:
-                picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-            return np.asarray(picture)
-    except (
-        OSError,
-        UnidentifiedImageError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Warning,  # Pillow's, of a damaged file, where the caller has made warnings errors
-    ) as error:
-        name = getattr(source, "name", source)
-        raise UnreadableImageError(
-            f"{str(name)!r} could not be read as a picture ({error}). Expected a file that Pillow "
-            f"can decode, such as PNG or JPEG; remove or repair it."
-        ) from error
+    with _naming(source), Image.open(_opened(source)) as opened:
+        picture = _as_rgb(ImageOps.exif_transpose(opened))
+        if size is not None:
+            picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+        return np.asarray(picture)
 
 
 def picture_size(source: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of a picture as it is read, turned upright; its pixels are not decoded.
+    """Width and height of a picture as it is read, upright; its pixels are not decoded.
 
     Parameters
     ----------
@@ -72,16 +67,39 @@ def picture_size(source: str | os.PathLike[str]) -> tuple[int, int]:
     UnreadableImageError
         If the file is missing or is not a picture.
     """
+    with _naming(source), Image.open(source) as opened:
+        width, height = opened.size
+        on_its_side = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (height, width) if on_its_side else (width, height)
+
+
+def _opened(source: Any) -> Any:
+    if not isinstance(source, zipfile.Path):
+        return source
+    # An archive has one file position; only decoding runs side by side.
+    with _ARCHIVE_LOCK:
+        return io.BytesIO(source.read_bytes())
+
+
+@contextlib.contextmanager
+def _naming(source: Any) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into one error that names it."""
     try:
-        with Image.open(source) as opened:
-            width, height = opened.size
-            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        yield
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        zipfile.BadZipFile,
+        zlib.error,
+        Warning,  # Pillow's, of a damaged file, where the caller has made warnings errors
+    ) as error:
+        name = source if isinstance(source, zipfile.Path) else getattr(source, "name", source)
         raise UnreadableImageError(
-            f"{str(source)!r} could not be read as a picture ({error}). Expected a file that "
-            f"Pillow can decode; remove or repair it."
+            f"{str(name)!r} could not be read as a picture ({error}). Expected a file that Pillow "
+            f"can decode, such as PNG or JPEG; remove or repair it."
         ) from error
-    return (height, width) if turned else (width, height)
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
@@ -97,14 +115,39 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+def read_each(
+    sources: Sequence[str | os.PathLike[str] | zipfile.Path], size: int | None = None
+) -> Iterator[NDArray[np.uint8] | UnreadableImageError]:
+    """Read pictures on a few threads, in order; the error stands in place of an unreadable one.
+
+    Parameters
+    ----------
+    sources, size
+        As in :func:`read_images`.
+
+    Yields
+    ------
+    ndarray of shape (height, width, 3), dtype uint8, or UnreadableImageError
+    """
+
+    def attempt(source: Any) -> NDArray[np.uint8] | UnreadableImageError:
+        try:
+            return read_image(source, size)
+        except UnreadableImageError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(attempt, sources)
+
+
 def read_images(
-    paths: Sequence[str | os.PathLike[str]], size: int | None = None
+    sources: Sequence[str | os.PathLike[str] | zipfile.Path], size: int | None = None
 ) -> NDArray[np.uint8]:
     """Read many pictures of one size into an array, on a few threads.
 
     Parameters
     ----------
-    paths : sequence of path
+    sources : sequence of path or ``zipfile.Path``
     size : int, optional
         As in :func:`read_image`. Without it, all files must have one size already.
 
@@ -115,35 +158,37 @@ def read_images(
     Raises
     ------
     UnreadableImageError
-        If any file cannot be read; all such files are named at once.
+        If any file cannot be read; all such files are counted, and ten are named.
     InvalidImageError
         If the pictures differ in size and ``size`` is None.
     """
-
-    def attempt(path: str | os.PathLike[str]) -> NDArray | UnreadableImageError:
-        try:
-            return read_image(path, size)
-        except UnreadableImageError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(attempt, paths))
-    faults = [str(result) for result in results if isinstance(result, UnreadableImageError)]
+    images = np.empty((len(sources), size or 0, size or 0, 3), dtype=np.uint8)
+    faults: dict[str, UnreadableImageError] = {}
+    shapes: set[tuple[int, ...]] = set()
+    for row, picture in enumerate(read_each(sources, size)):
+        if isinstance(picture, UnreadableImageError):
+            faults[str(sources[row])] = picture
+            continue
+        if not shapes:
+            images = np.empty((len(sources), *picture.shape), dtype=np.uint8)
+        shapes.add(picture.shape)
+        if len(shapes) == 1:
+            images[row] = picture
     if faults:
-        shown = "\n  ".join(faults[:10])
-        raise UnreadableImageError(f"{len(faults)} of {len(paths)} files failed:\n  {shown}")
-    pictures = [result for result in results if isinstance(result, np.ndarray)]
-    shapes = {picture.shape for picture in pictures}
+        raise UnreadableImageError(
+            f"{len(faults)} of {len(sources)} pictures could not be read: "
+            f"{first_few(list(faults))}. The first: {next(iter(faults.values()))}"
+        )
     if len(shapes) > 1:
         raise InvalidImageError(
             f"The pictures have {len(shapes)} different sizes, such as {sorted(shapes)[:3]}; "
             f"expected one. Give size= to resize them all."
         )
-    return np.stack(pictures) if pictures else np.empty((0, size or 0, size or 0, 3), np.uint8)
+    return images
 
 
 def write_image(picture: NDArray[np.uint8], folder: str | os.PathLike[str]) -> Path:
-    """Write one picture as PNG without any metadata, under a random name that tells nothing.
+    """Write one picture as PNG, without metadata and under a random name.
 
     The file is written under a temporary name and moved into place, so that a crash leaves no
     half picture.
@@ -162,7 +207,7 @@ def write_image(picture: NDArray[np.uint8], folder: str | os.PathLike[str]) -> P
     partial = target.with_suffix(".part")
     # A fresh Image holds pixels only: no EXIF, ICC profile, text chunk or thumbnail can follow.
     Image.fromarray(np.ascontiguousarray(picture)).save(partial, format="PNG")
-    # The order of modification times would tell the order of the inputs.
+    # The order of modification times would reveal the order of the inputs.
     os.utime(partial, (0, 0))
     partial.replace(target)
     return target
@@ -214,10 +259,9 @@ class ImageReader(TransformerMixin, BaseEstimator):
         Raises
         ------
         UnreadableImageError
-            If any file cannot be read; all such files are named at once.
+            If any file cannot be read; all such files are counted, and ten are named.
         """
-        paths = np.asarray(X, dtype=object).ravel()
-        return read_images([os.fspath(path) for path in paths], self.size)
+        return read_images(np.asarray(X, dtype=object).ravel().tolist(), self.size)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

@@ -124,7 +124,7 @@ def test_a_stream_says_what_is_wrong_and_keeps_what_is_done(faces, fitted, tmp_p
         next(stream)
     with pytest.raises(InvalidImageError, match="0 sample"):
         fitted.transform(iter([]))
-    with pytest.raises(UnreadableImageError, match="1 of 1 files failed"):
+    with pytest.raises(UnreadableImageError, match="1 of 1 pictures could not be read"):
         fitted.transform([tmp_path / "nothing.png"])
     with pytest.raises(ValueError, match="chunk_size=0"):
         fitted.anonymize_stream(faces.images, chunk_size=0)

@@ -17,8 +17,7 @@ from ..anonymizer import EDIALSAnonymizer
 from ..audit import audit
 from ..audit.inputs.folders import pair_by_name, pictures_by_name
 from ..datasets import load_image_folder
-from ..datasets._image_folder import some
-from ..exceptions import InvalidLabelsError
+from ..exceptions import InvalidLabelsError, first_few
 from .common import CONFIDENTIAL, attribute_columns, load_anonymizer, must_be_folder
 
 _LEFT_OUT = Path()  # stands for an original that was not part of the release
@@ -174,7 +173,9 @@ def _by_manifest(
             found.append(released / name if name else None)
     missing = [str(p) for p in found if p not in (None, _LEFT_OUT) and not Path(str(p)).is_file()]
     if missing:
-        raise InvalidLabelsError(f"{manifest} names files that are not there: {some(missing)}.")
+        raise InvalidLabelsError(
+            f"{manifest} names files that are not there: {first_few(missing)}."
+        )
     if all(path is _LEFT_OUT for path in found):
         raise InvalidLabelsError(f"{manifest} names none of the originals; expected their own one.")
     return found

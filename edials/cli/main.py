@@ -22,9 +22,9 @@ from .. import __version__
 from .._validation import SIZE_MULTIPLE
 from ..anonymizer import EDIALSAnonymizer
 from ..datasets import load_image_folder
-from ..datasets._image_folder import Source
-from ..exceptions import CalibrationWarning, EdialsError, IdentityLeakWarning, UnreadableImageError
-from ..images import read_image, write_image
+from ..datasets._image_folder import ImageSource
+from ..exceptions import CalibrationWarning, EdialsError, IdentityLeakWarning
+from ..images import read_each, write_image
 from ..models.attribute_classifier import AttributeClassifier
 from ..models.autoencoder import AdversarialAutoencoder
 from ..models.identity_classifier import IdentityClassifier
@@ -156,7 +156,7 @@ def _fit(options: argparse.Namespace) -> None:
         f"{len(data.images)} pictures of {named.nunique()} people, {named.isna().sum()} of nobody "
         f"named; kept: {', '.join(kept) or 'nothing'}"
     )
-    left_out = len(Source(options.faces).names) - len(data.images)
+    left_out = len(ImageSource(options.faces).names) - len(data.images)
     if left_out:
         print(f"{left_out} pictures are not in {options.labels} and are left out")
     if "split" in data:
@@ -198,7 +198,7 @@ def _what_is_replaced(model: EDIALSAnonymizer) -> str:
 
 
 def _anonymize(options: argparse.Namespace) -> None:
-    source = Source(options.faces, zip_allowed=False)
+    source = ImageSource(options.faces, zip_allowed=False)
     files = [str(source.path / name) for name in source.names]
     # On disk, files lie in the order they were written: it must not be that of the people.
     secrets.SystemRandom().shuffle(files)
@@ -230,20 +230,16 @@ def _anonymize_chunk(
     model: EDIALSAnonymizer, files: Sequence[str], out: Path
 ) -> Iterator[tuple[str, str, str]]:
     """Write what was certified; one row (file, released as, verdict) for every input."""
-    pictures, readable = [], []
-    for path in files:
-        try:
-            pictures.append(read_image(path, model.image_shape_[0]))
-            readable.append(path)
-        except UnreadableImageError:
-            yield path, "", "unreadable"
-    if not pictures:
+    pictures = dict(zip(files, read_each(files, model.image_shape_[0]), strict=True))
+    readable = {path: p for path, p in pictures.items() if isinstance(p, np.ndarray)}
+    yield from ((path, "", "unreadable") for path in files if path not in readable)
+    if not readable:
         return
-    result = model.anonymize(np.stack(pictures))
-    places = dict(zip(result.kept_indices.tolist(), result.images, strict=True))
+    result = model.anonymize(np.stack(list(readable.values())))
+    certified = dict(zip(result.kept_indices.tolist(), result.images, strict=True))
     for row, (path, verdict) in enumerate(zip(readable, result.verdicts, strict=True)):
         # What is not certified has no picture in the result, so nothing of it can be written.
-        name = write_image(places[row], out).name if row in places else ""
+        name = write_image(certified[row], out).name if row in certified else ""
         yield path, name, str(verdict)
 
 

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from ..exceptions import InvalidLabelsError
-from ._image_folder import Labels, PathLike, Source, labelled, some
+from ..exceptions import InvalidLabelsError, first_few
+from ._image_folder import ImageSource, LabelSource, PathLike, join_labels
 
 _UTKFACE_GENDER = {"0": "male", "1": "female"}
 _UTKFACE_RACE = {"0": "White", "1": "Black", "2": "Asian", "3": "Indian", "4": "Other"}
+# Patterns of a task's folder. Short words stand alone: "images" and "Page" contain "age".
+# Identity comes last: "gender_recognition" is a task of its own.
 _MTF_TASKS = {
-    "identity": ("identity", "person", "recognition"),
-    "age": ("age",),
-    "gender": ("gender",),
-    "race": ("race",),
+    "age": r"(?<![a-z])age(?![a-z])",
+    "gender": "gender",
+    "race": r"(?<![a-z])race(?![a-z])",
+    "identity": "identity|person|recognition",
 }
 _SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "evaluation": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "evaluation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
-def load_image_folder(path: PathLike, *, labels: Labels = None, size: int | None = None) -> Bunch:
+def load_image_folder(
+    path: PathLike, *, labels: LabelSource = None, size: int | None = None
+) -> Bunch:
     """Find the pictures of a folder and who is on them.
 
     Paths stay paths: by default nothing is decoded, and the paths go into a Pipeline whose first
@@ -72,15 +73,15 @@ def load_image_folder(path: PathLike, *, labels: Labels = None, size: int | None
     UnreadableImageError
         If pictures cannot be decoded; all of them are named at once.
     """
-    source = Source(path, zip_allowed=False)
-    data = labelled(source, labels)
+    source = ImageSource(path, zip_allowed=False)
+    data = join_labels(source, labels)
     data.paths = np.array([str(source.path / name) for name in data.files], dtype=str)
     if size is not None:
         data.images = source.read(data.files, size)
     return data
 
 
-def load_lfw(path: PathLike, *, labels: Labels = None, size: int = 64) -> Bunch:
+def load_lfw(path: PathLike, *, labels: LabelSource = None, size: int = 64) -> Bunch:
     """Read Labeled Faces in the Wild, or any data in its layout.
 
     Parameters
@@ -113,13 +114,13 @@ def load_lfw(path: PathLike, *, labels: Labels = None, size: int = 64) -> Bunch:
     ----------
     .. [1] G. B. Huang, M. Ramesh, T. Berg and E. Learned-Miller, "Labeled Faces in the Wild", 2007.
     """
-    source = Source(path)
-    data = labelled(source, labels)
+    source = ImageSource(path)
+    data = join_labels(source, labels)
     data.images = source.read(data.files, size)
     return data
 
 
-def load_utkface(path: PathLike, *, labels: Labels = None, size: int = 64) -> Bunch:
+def load_utkface(path: PathLike, *, labels: LabelSource = None, size: int = 64) -> Bunch:
     """Read UTKFace: ages, genders and races of people without names.
 
     Parameters
@@ -154,12 +155,12 @@ def load_utkface(path: PathLike, *, labels: Labels = None, size: int = 64) -> Bu
     .. [1] Z. Zhang, Y. Song and H. Qi, "Age Progression/Regression by Conditional Adversarial
        Autoencoder", CVPR 2017.
     """
-    source = Source(path)
+    source = ImageSource(path)
     if labels is None:
         data = Bunch(files=np.array(source.names, dtype=str))
         data.attributes = _parse_utkface_names(source)
     else:
-        data = labelled(source, labels, identity_needed=False)
+        data = join_labels(source, labels, identity_needed=False)
     data.identity = np.full(len(data.files), None, dtype=object)
     data.images = source.read(data.files, size)
     return data
@@ -211,16 +212,16 @@ def load_mtf(path: PathLike, *, size: int = 64) -> Bunch:
        and Ethically Compliant Collection of Face Images for Various Classification Tasks", IEEE
        Access 13, 2025.
     """
-    source = Source(path)
+    source = ImageSource(path)
     tasks = _mtf_tasks(source)
     people = tasks.pop("identity")
     data = Bunch(
         files=people["file"].to_numpy(dtype=str),
         identity=people["label"].to_numpy(dtype=object),
         attributes=pd.DataFrame(
-            {name: task["label"].reindex(people.index) for name, task in tasks.items()},
-            index=people.index,
-        ).reset_index(drop=True),
+            {name: task["label"].reindex(people.index).to_numpy() for name, task in tasks.items()},
+            index=range(len(people)),
+        ),
     )
     if people["split"].notna().any():
         data.split = people["split"].to_numpy(dtype=object)
@@ -228,62 +229,57 @@ def load_mtf(path: PathLike, *, size: int = 64) -> Bunch:
     return data
 
 
-def _parse_utkface_names(source: Source) -> pd.DataFrame:
+def _parse_utkface_names(source: ImageSource) -> pd.DataFrame:
     rows = []
     for name in source.names:
-        # [age]_[gender]_[race]_[date and time]; a part that is not there shifts the others away.
+        # [age]_[gender]_[race]_[date and time]; where a part is missing, the date shifts left.
         parts = PurePosixPath(name).name.split(".")[0].split("_")
         age, gender, race = parts[:3] if len(parts) == 4 else (*parts[:2], "", "")[:3]
-        rows.append(
-            {
-                "age_years": float(age) if age.isdecimal() and len(age) < 4 else np.nan,
-                "gender": _UTKFACE_GENDER.get(gender),
-                "race": _UTKFACE_RACE.get(race),
-            }
-        )
-    table = pd.DataFrame(rows)
+        years = float(age) if age.isdecimal() and len(age) < 4 else np.nan
+        rows.append((years, _UTKFACE_GENDER.get(gender), _UTKFACE_RACE.get(race)))
+    table = pd.DataFrame(rows, columns=["age_years", "gender", "race"])
     if table["age_years"].isna().all():
         raise InvalidLabelsError(
-            f"No file name of {str(source.path)!r} says an age: {some(source.names)}. Expected "
-            f"[age]_[gender]_[race]_[date].jpg; otherwise give labels= with the columns 'file', "
-            f"'age_years', 'gender', 'race'."
+            f"No file name of {str(source.path)!r} says an age: {first_few(source.names)}. "
+            f"Expected [age]_[gender]_[race]_[date].jpg; otherwise give labels= with the columns "
+            f"'file', 'age_years', 'gender', 'race'."
         )
     return table
 
 
-def _mtf_tasks(source: Source) -> dict[str, pd.DataFrame]:
+def _mtf_tasks(source: ImageSource) -> dict[str, pd.DataFrame]:
     """Per task a table ``file``, ``label``, ``split`` indexed by the bare file name."""
-    rows: dict[str, list[tuple[str, str, str, str | None]]] = {}
+    rows = []
     for name in source.names:
         *folders, bare = PurePosixPath(name).parts
-        place = next((i for i, part in enumerate(folders) if _mtf_task(part)), None)
-        if place is None:
-            continue
-        task = _mtf_task(folders[place])
-        below = folders[place + 1 :]
-        split = next((_SPLITS[part.lower()] for part in folders if part.lower() in _SPLITS), None)
-        classes = [part for part in below if part.lower() not in _SPLITS]
-        if task is not None and classes:
-            rows.setdefault(task, []).append((bare, name, classes[0], split))
-    tasks = {
-        task: pd.DataFrame(found, columns=["bare", "file", "label", "split"]).set_index("bare")
-        for task, found in rows.items()
-    }
+        splits = [_SPLITS[folder.lower()] for folder in folders if folder.lower() in _SPLITS]
+        folders = [folder for folder in folders if folder.lower() not in _SPLITS]
+        for folder, below in itertools.pairwise(folders):
+            if (task := _mtf_task(folder)) is not None:
+                rows.append((task, bare, name, below, splits[0] if splits else None))
+                break
+    table = pd.DataFrame(rows, columns=["task", "bare", "file", "label", "split"])
+    tasks = {str(task): found for task, found in table.set_index("bare").groupby("task")}
     _check_mtf_tasks(source, tasks)
-    return {task: tasks[task] for task in _MTF_TASKS if task in tasks}
+    return tasks
 
 
-def _check_mtf_tasks(source: Source, tasks: dict[str, pd.DataFrame]) -> None:
+def _mtf_task(folder: str) -> str | None:
+    matches = (task for task, key in _MTF_TASKS.items() if re.search(key, folder.lower()))
+    return next(matches, None)
+
+
+def _check_mtf_tasks(source: ImageSource, tasks: dict[str, pd.DataFrame]) -> None:
     faults = []
     if "identity" not in tasks:
         faults.append(
             f"no task folder for identity (tasks found: {sorted(tasks)}; expected a folder whose "
-            f"name contains one of {list(_MTF_TASKS['identity'])})"
+            f"name matches {_MTF_TASKS['identity']!r})"
         )
     for task, table in tasks.items():
         repeated = table.index[table.index.duplicated()].unique().tolist()
         if repeated:
-            faults.append(f"file names that repeat within the task {task!r}: {some(repeated)}")
+            faults.append(f"file names that repeat within the task {task!r}: {first_few(repeated)}")
         elif "identity" in tasks and not table.index.isin(tasks["identity"].index).any():
             faults.append(f"no picture of the task {task!r} has a name that identity has, too")
     if faults:
@@ -291,14 +287,3 @@ def _check_mtf_tasks(source: Source, tasks: dict[str, pd.DataFrame]) -> None:
             f"{str(source.path)!r} is not laid out as expected: {'; '.join(faults)}. Use "
             f"load_image_folder with a table of labels instead."
         )
-
-
-def _mtf_task(folder: str) -> str | None:
-    # Whole words for the short ones: "images" and "Page" contain "age".
-    words = "".join(c if c.isalpha() else " " for c in folder.lower()).split()
-    # Identity last: "gender_recognition" is a task of its own.
-    for task, keys in sorted(_MTF_TASKS.items(), key=lambda item: item[0] == "identity"):
-        for key in keys:
-            if key in words or (len(key) > 4 and key in folder.lower()):
-                return task
-    return None

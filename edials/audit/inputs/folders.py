@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..._validation import SIZE_MULTIPLE
-from ...datasets._image_folder import Source, some
-from ...exceptions import InvalidImageError
+from ...datasets._image_folder import ImageSource
+from ...exceptions import InvalidImageError, first_few
 from ...images import picture_size
 
 _LARGEST = 128
@@ -24,7 +24,7 @@ def pictures_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
     InvalidImageError
         If two files differ in their endings only.
     """
-    source = Source(folder, zip_allowed=False)
+    source = ImageSource(folder, zip_allowed=False)
     found: dict[str, Path] = {}
     for name in source.names:
         bare = str(Path(name).with_suffix(""))
@@ -99,7 +99,7 @@ def size_of_both(
     if crooked:
         raise InvalidImageError(
             f"{len(crooked)} released pictures are neither square nor of their original's "
-            f"proportions: {some(crooked[:3])}. Crop or resize both sides alike first."
+            f"proportions: {first_few(crooked[:3])}. Crop or resize both sides alike first."
         )
     # The larger of two that are as common; nothing released is any size.
     common = max(sides, key=lambda side: (sides[side], side), default=_LARGEST)

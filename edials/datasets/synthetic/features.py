@@ -143,7 +143,7 @@ def _paint_nose(face: Canvas, scene: Scene) -> None:
 
 
 def _nose_coordinates(scene: Scene, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """Face coordinates with the nose pulled out of the sphere: it moves more in a turn."""
+    """Face coordinates with the nose raised above the sphere: yaw moves it more than the face."""
     u, v = scene.u[box], scene.v[box]
     reach = scene.traits["nose_height"] * edge01(v * 4 + 0.1)
     return u - reach * scene.sin_yaw, v - reach * scene.sin_pitch
@@ -229,15 +229,15 @@ def _light_face(face: Canvas, scene: Scene) -> None:
     slope_y[box][:, 1:-1] = (relief[:, 2:] - relief[:, :-2]) / (2 * step)
     lx, ly = n["light_x"], n["light_y"]
     lz = 1 / np.sqrt(1 + lx * lx + ly * ly)
-    # (across, down, depth) is the unit normal of the sphere; n . l of the bent normal:
+    # (across, down, depth) is the unit normal of the sphere; n . l of the tilted normal:
     dot = (scene.across - slope_x) * (lx * lz) + (scene.down - slope_y) * (ly * lz)
     dot += scene.depth * lz
-    bent = np.sqrt(1 + slope_x**2 + slope_y**2)
-    dot /= bent
+    normal_length = np.sqrt(1 + slope_x**2 + slope_y**2)
+    dot /= normal_length
     np.clip(dot, 0, 1.2, out=dot)
     ambient = n["ambient"]
     shade = ambient + (1.12 - ambient) * dot
-    # Less light reaches the underside of the jaw and the turned-away rim.
+    # Less light reaches the underside of the jaw and the rim that faces away.
     shade *= 0.72 + 0.28 * np.minimum(scene.depth * 2.2, 1)
     face.shade(shade)
     shine = np.clip(dot - 0.93, 0, 0.2) * (0.5 + 0.5 * np.clip(0.7 - t["skin_tone"], 0, 1))

@@ -104,8 +104,6 @@ def make_faces(
             Standard normal identity factors, indexed by person.
         nuisance : DataFrame of shape (n, n_nuisance)
             What differs between pictures of one person, see `render_faces`.
-        DESCR : str
-            A description of the data.
 
     Raises
     ------
@@ -141,7 +139,6 @@ def make_faces(
         attributes=attributes,
         factors=factors,
         nuisance=nuisance,
-        DESCR=_describe(n_people, images_per_person, size),
     )
 
 
@@ -175,8 +172,8 @@ def render_faces(
 
     With the tables of `make_faces` this draws the same pictures again, byte for byte. Change one of
     them to know the truth about an anonymizer or an audit: fresh factors under the same attributes
-    and nuisance leave nothing of the person but the attributes; a share of kept columns leaves
-    that share.
+    and nuisance leave nothing of the person but the attributes; fresh values in
+    some columns leave the others' share.
 
     Parameters
     ----------
@@ -244,12 +241,12 @@ def _expose(pictures: np.ndarray, noise: np.ndarray, seeds: np.ndarray) -> np.nd
 
 
 def _draw_attributes(n_people: int, seed: int) -> pd.DataFrame:
-    """Deal the attribute cells in shuffled rounds, each round with every cell once."""
+    """Give people attribute cells in shuffled rounds, every cell once per round."""
     cells = list(itertools.product(*ATTRIBUTE_VALUES.values()))
     rng = np.random.default_rng(seed)
     rounds = -(-n_people // len(cells))
-    dealt = [cells[i] for _ in range(rounds) for i in rng.permutation(len(cells))]
-    return pd.DataFrame(dealt[:n_people], columns=list(ATTRIBUTE_VALUES))
+    order = [cells[i] for _ in range(rounds) for i in rng.permutation(len(cells))]
+    return pd.DataFrame(order[:n_people], columns=list(ATTRIBUTE_VALUES))
 
 
 def _draw_nuisance(n_people: int, images_per_person: int, seed: int) -> pd.DataFrame:
@@ -316,18 +313,3 @@ def _check_tables(factors: pd.DataFrame, attributes: pd.DataFrame, nuisance: pd.
                 faults.append(f"attributes[{column!r}] holds {unknown}: expected {list(values)}")
     if faults:
         raise ValueError("; ".join(faults) + ".")
-
-
-def _describe(n_people: int, images_per_person: int, size: int) -> str:
-    return f"""\
-Made-up faces
--------------
-{n_people} people x {images_per_person} pictures of {size} x {size} pixels, RGB, drawn by
-edials.datasets.make_faces. Nobody is depicted.
-
-Each person has an age, a gender and a race-like group (balanced over people) and
-{len(FACTOR_NAMES)} standard normal identity factors independent of them. Pictures of one person
-differ by pose, expression, light, clothes, background and sensor noise. The three tables
-(factors, attributes, nuisance) draw the same pictures again with
-edials.datasets.render_faces.
-"""

@@ -49,14 +49,14 @@ def _paint_background(canvas: Canvas, scene: Scene) -> None:
         n["weave_frequency"] * 0.7 * down - n["weave_phase"]
     )
     slope += n["weave_strength"] * weave
-    muted = [_muted(n, f"back_{{}}{k}", 0.45) for k in "12"]
+    colours = [_desaturate(n, f"back_{{}}{k}", 0.45) for k in "12"]
     for plane, c in zip(canvas.planes, range(3), strict=True):
-        near, far = muted[0][c], muted[1][c]
+        near, far = colours[0][c], colours[1][c]
         np.add(near, (far - near) * slope, out=plane)
     np.clip(canvas.planes, 0.02, 1, out=canvas.planes)
 
 
-def _muted(nuisance, pattern: str, saturation: float) -> list[np.ndarray]:
+def _desaturate(nuisance, pattern: str, saturation: float) -> list[np.ndarray]:
     """A colour drawn evenly from the cube, pulled towards its grey: even draws look garish."""
     colour = [nuisance[pattern.format(c)] for c in ("red", "green", "blue")]
     grey = sum(colour) / 3
@@ -76,7 +76,7 @@ def _strands(scene: Scene) -> np.ndarray:
 
 
 def _paint_back_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
-    """Long hair behind the neck; shifted against the turn of the head."""
+    """Long hair behind the neck; shifted against the yaw of the head."""
     t, box = scene.traits, scene.hair_box
     length = np.clip(t["hair_length"], 0, 1)
     x, y = scene.x[box] + 0.12 * scene.sin_yaw, scene.y[box]
@@ -118,7 +118,7 @@ def _paint_body(canvas: Canvas, scene: Scene) -> None:
     stripes = 1 + n["stripes"] * wave_of(n["stripe_frequency"] * (y + 0.25 * np.abs(x)))
     fold = (0.80 - 0.25 * np.abs(x) - 0.18 * x * -n["light_x"]) * stripes
     rim = 1 - 0.35 * bump(((shoulder - np.maximum(collar, 0) - 0.02) / 0.03) ** 2)
-    colour = [c * (fold * rim) for c in _muted(n, "cloth_{}", 0.7)]
+    colour = [c * (fold * rim) for c in _desaturate(n, "cloth_{}", 0.7)]
     canvas.paint(cloth, colour, box)
 
 
@@ -133,22 +133,22 @@ def _paint_ears(canvas: Canvas, scene: Scene, *, in_front: bool) -> None:
     cover = 1 - np.clip((t["hair_length"] - 0.18) * 6, 0, 1)
     if not cover.any():
         return
-    reddened = [c * s for c, s in zip(t["skin"], (1.0, 0.93, 0.92), strict=True)]
+    ear_colour = [c * s for c, s in zip(t["skin"], (1.0, 0.93, 0.92), strict=True)]
     for side in (-1.0, 1.0):
-        turned_to_us = -side * scene.sin_yaw
+        facing = -side * scene.sin_yaw
         x0 = side * (t["face_width"] * scene.cos_yaw * 0.99 + t["ear_angle"])
         y0 = 0.06 - 0.09 * scene.sin_pitch
-        half = 0.045 + 0.10 * np.clip(turned_to_us, 0, 1) + t["ear_angle"] * 0.5
+        half = 0.045 + 0.10 * np.clip(facing, 0, 1) + t["ear_angle"] * 0.5
         box = scene.frame(x0.min() - 0.25, -0.15, x0.max() + 0.25, 0.30)
         dx = (scene.x[box] - x0) / half
         dy = (scene.y[box] - y0) / t["ear_size"]
         # Narrower at the lobe.
         r2 = (dx * (1 + 0.25 * dy)) ** 2 + dy**2
         alpha = edge01((1 - r2) * (0.03 / scene.edge))
-        shown = np.clip(turned_to_us * 12, 0, 1)
-        alpha *= cover * (shown if in_front else 1 - shown)
+        visible = np.clip(facing * 12, 0, 1)
+        alpha *= cover * (visible if in_front else 1 - visible)
         shade = 0.86 - 0.34 * bump(r2 / 0.45)
-        canvas.paint(alpha, [c * shade for c in reddened], box)
+        canvas.paint(alpha, [c * shade for c in ear_colour], box)
 
 
 def _paint_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
@@ -165,8 +165,8 @@ def _paint_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
     up2 = (np.minimum(y, 0) / (scene.length + volume)) ** 2
     # The last term squares the crown, which a plain ellipse leaves pointed.
     r2 = across2 + up2 - 0.32 * across2 * up2
-    ragged = 0.05 * np.clip(t["hair_wave"], 0, 1) * wave_of(21 * x + 9 * y) * wave_of(19 * y)
-    outer = edge01((1 - r2 + ragged) * (0.25 / scene.edge))
+    raggedness = 0.05 * np.clip(t["hair_wave"], 0, 1) * wave_of(21 * x + 9 * y) * wave_of(19 * y)
+    outer = edge01((1 - r2 + raggedness) * (0.25 / scene.edge))
     # Short hair ends at the sideburns, long hair runs down beside the face.
     end = 0.06 + np.maximum(length - 0.15, 0) * 1.05
     outer *= edge01((end - y) / (2.5 * scene.edge) + 0.5)
@@ -199,8 +199,8 @@ def _paint_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
 
 def _paint_glasses(canvas: Canvas, scene: Scene) -> None:
     t = scene.traits
-    worn = np.clip(t["glasses"] * 4, 0, 1)
-    if not worn.any():
+    strength = np.clip(t["glasses"] * 4, 0, 1)
+    if not strength.any():
         return
     box = scene.box(-0.24, 0.28, 0.80)
     u, v = scene.u[box], scene.v[box]
@@ -217,9 +217,9 @@ def _paint_glasses(canvas: Canvas, scene: Scene) -> None:
         (w - t["eye_spacing"] - size) * 60
     )
     frame = np.maximum(np.maximum(rim, bridge), arm) * scene.head[box]
-    canvas.paint(np.minimum(frame * 1.6, 1) * worn * 0.95, (0.07, 0.06, 0.07), box)
+    canvas.paint(np.minimum(frame * 1.6, 1) * strength * 0.95, (0.07, 0.06, 0.07), box)
     glass = edge01((1 - r2) * 5) * (0.04 + 0.16 * bump(((dx + dy + 0.5) / 0.5) ** 2))
-    canvas.paint(glass * worn, (0.95, 0.97, 1.0), box)
+    canvas.paint(glass * strength, (0.95, 0.97, 1.0), box)
 
 
 def _develop(canvas: Canvas, scene: Scene, size: int) -> np.ndarray:
@@ -229,11 +229,11 @@ def _develop(canvas: Canvas, scene: Scene, size: int) -> np.ndarray:
     small = np.empty((3, len(canvas.planes[0]), size, size), dtype=np.float32)
     for full, half in ((canvas.planes.swapaxes(2, 3), rows.swapaxes(2, 3)), (rows, small)):
         # A pixel covers one subpixel and half of the next, which it shares with its neighbour.
-        shared = full[..., 1::3] * np.float32(1 / 3)
+        middle = full[..., 1::3] * np.float32(1 / 3)
         np.multiply(full[..., 0::3], np.float32(2 / 3), out=half[..., 0::2])
         np.multiply(full[..., 2::3], np.float32(2 / 3), out=half[..., 1::2])
-        half[..., 0::2] += shared
-        half[..., 1::2] += shared
+        half[..., 0::2] += middle
+        half[..., 1::2] += middle
     small -= np.float32(0.5)
     small *= n["contrast"]
     small += np.float32(0.5) + n["brightness"]

@@ -1,7 +1,7 @@
-"""The stage of a made-up picture: canvas, head sphere and face coordinates of a batch.
+"""Canvas, head sphere and face coordinates of a batch of made-up pictures.
 
 The head is a sphere squeezed by a jaw profile. A pixel of the picture is mapped back onto that
-sphere and the sphere is turned by the pose; features are drawn where the pixel lands, so a turned
+sphere and the sphere is rotated by the pose. Features are drawn where the pixel lands, so a rotated
 head shows them foreshortened. Everything has compact support: a feature is computed only in the
 box of pixels it can reach, which is what makes this fast.
 """
@@ -30,13 +30,13 @@ def bump(r2: np.ndarray) -> np.ndarray:
 
 
 def wave_of(x: np.ndarray) -> np.ndarray:
-    """A sine made of parabolas: faster than `numpy.sin`, and no eye sees the difference."""
-    turns = x * np.float32(0.5 / np.pi)
-    turns -= np.rint(turns)
-    arch = np.abs(turns)
+    """A sine made of parabolas: faster than `numpy.sin`, and just as good for textures."""
+    cycles = x * np.float32(0.5 / np.pi)
+    cycles -= np.rint(cycles)
+    arch = np.abs(cycles)
     arch *= -16
     arch += 8
-    arch *= turns
+    arch *= cycles
     return arch
 
 
@@ -67,9 +67,9 @@ class Scene:
     """The geometry of a batch of pictures: pixel grid, head sphere and face coordinates.
 
     ``x``, ``y`` are head coordinates in the picture plane, ``u``, ``v`` coordinates on the face
-    after turning it to the front (right and down, 0 at the middle of the head), ``depth`` is
-    towards the viewer before and ``front`` after turning. All have shape (n, subpixels, subpixels),
-    with three subpixels on two pixels.
+    after rotating it to the front (right and down, 0 at the middle of the head). ``depth`` points
+    towards the viewer before this rotation, ``front`` after it. All have shape (n, subpixels,
+    subpixels), with three subpixels on two pixels.
     """
 
     def __init__(self, traits: Mapping[str, np.ndarray], nuisance, size: int) -> None:
@@ -99,11 +99,11 @@ class Scene:
         self.inside = 1 - self.across**2 - self.down**2
         self.depth = np.sqrt(np.maximum(self.inside, 0))
 
-        turned = self.across * self.cos_yaw - self.depth * self.sin_yaw
+        frontal_across = self.across * self.cos_yaw - self.depth * self.sin_yaw
         self.front = self.across * self.sin_yaw + self.depth * self.cos_yaw
-        tilted = self.down * self.cos_pitch - self.front * self.sin_pitch
-        self.u = turned * self.profile
-        self.v = tilted * self.length
+        frontal_down = self.down * self.cos_pitch - self.front * self.sin_pitch
+        self.u = frontal_across * self.profile
+        self.v = frontal_down * self.length
         self.head = edge01(self.inside * (0.22 / self.edge) + 0.5)
         self.shape = self.x.shape
         # Hair, ears and everything else of the head lies in here.
