@@ -1,4 +1,4 @@
-"""The classical face anonymizers, to be judged by the same audit: same contract."""
+"""Classical face anonymizers with the contract of edials' own, for the same audit."""
 
 from ._filters import BoxBlur, DoNothing, GaussianBlur, Pixelate
 from ._k_same import KSameEigen, KSamePixel, KSameSelect

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,45 +12,25 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_images, to_uint8
+from .._validation import Accepted, Interval, check_images, check_parameters, to_uint8
 
-# Numbers worked on at once: floats of many pictures are never held together.
-_VALUES_AT_ONCE = 2**22
-# A Gaussian is cut off at so many standard deviations, where 0.006 % of it is left.
-_TRUNCATE = 4.0
+# Array elements of one step of a transform, so that floats of many pictures are not held together.
+_STEP_ELEMENTS = 2**22
 
 
-def fault(
-    name: str,
-    value: Any,
-    *,
-    least: float = 0.0,
-    above: bool = False,
-    whole: bool = False,
-    infinite: bool = False,
-) -> list[str]:
-    """Say in a list of one what is wrong with a number; an empty list if nothing is."""
-    kinds: Any = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    if isinstance(value, kinds) and not isinstance(value, bool):
-        enough = value > least if above else value >= least
-        if enough and (infinite or math.isfinite(value)):
-            return []
-    kind = "an integer" if whole else "a number" if infinite else "a finite number"
-    return [f"{name}={value!r}; expected {kind} {'above' if above else 'of at least'} {least:g}."]
-
-
-def to_levels(values: NDArray) -> NDArray[np.uint8]:
+def quantise(values: NDArray) -> NDArray[np.uint8]:
     """Clip values to [0, 255] and round them to the nearest level."""
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
 class FaceAnonymizer(TransformerMixin, BaseEstimator):
-    """Images in, as many out, of the same kind: a subclass says what becomes of uint8 pictures.
+    """Images in, as many out, of the same shape and dtype; a subclass changes uint8 pictures.
 
-    A subclass gives ``_anonymize`` and, where there is something to check or to learn,
-    ``_faults`` and ``_learn``.
+    A subclass defines ``_anonymize`` and, where there is something to check or to learn,
+    ``_accepted`` and ``_learn``.
     """
 
+    _accepted: ClassVar[Mapping[str, Accepted]] = {}
     # Requested by default, so that routing brings them without set_fit_request.
     __metadata_request__fit = {"identity": True, "attributes": True}  # noqa: RUF012
 
@@ -68,11 +49,11 @@ class FaceAnonymizer(TransformerMixin, BaseEstimator):
         X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
             uint8 or float in [0, 1].
         y : array-like of shape (n_samples,), optional
-            The only kept attribute if ``attributes`` is None.
+            The only attribute if ``attributes`` is None.
         identity : array-like of shape (n_samples,), optional
-            Who is on each image; None, NaN, or -1 among integers, where unknown.
+            Person of each image; None, NaN, or -1 among integers, where unknown.
         attributes : DataFrame, or array-like of shape (n_samples,) or (n_samples, n_attributes)
-            What is to stay predictable; entries may be missing.
+            Labels that must stay predictable; entries may be missing.
 
         Returns
         -------
@@ -113,25 +94,20 @@ class FaceAnonymizer(TransformerMixin, BaseEstimator):
         self._check_parameters()
         images, image_format = check_images(X, image_shape=self.image_shape_)
         released = np.empty(images.shape, dtype=np.uint8)
-        step = max(1, _VALUES_AT_ONCE // self.n_features_in_)
+        step = max(1, _STEP_ELEMENTS // self.n_features_in_)
         for start in range(0, len(images), step):
             rows = slice(start, start + step)
             released[rows] = self._anonymize(to_uint8(images[rows]))
         return image_format.restore(released)
 
     def _check_parameters(self) -> None:
-        faults = self._faults()
-        if faults:
-            raise ValueError(" ".join(faults))
-
-    def _faults(self) -> list[str]:
-        return []
+        check_parameters(self, self._accepted)
 
     def _learn(self, images: NDArray, y: Any, identity: Any, attributes: Any) -> None:
         """Learn from checked images; most methods learn nothing."""
 
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """New pictures for checked ones (n, height, width, 3), which are not to be written."""
+        """Make new pictures (n, height, width, 3); the checked ones must not be written to."""
         raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:
@@ -143,10 +119,10 @@ class FaceAnonymizer(TransformerMixin, BaseEstimator):
 
 
 class DoNothing(FaceAnonymizer):
-    """Return a copy of the images: the check that attackers work.
+    """Return a copy of the images: a check that attackers work.
 
-    An attacker who does not recognise people here is broken, and what it reports about other
-    anonymizers says nothing about privacy.
+    An attacker who does not recognise people here is broken, and its results on other
+    anonymizers say nothing about privacy.
 
     Parameters
     ----------
@@ -207,20 +183,20 @@ class GaussianBlur(FaceAnonymizer):
     that an attacker who blurs the gallery as well recognises people on blurred pictures.
     """
 
+    _accepted: ClassVar = {"sigma": (Interval(Real, 0),)}
+
     def __init__(self, sigma: float = 5.0, *, image_shape: tuple[int, int, int] | None = None):
         self.sigma = sigma
         self.image_shape = image_shape
 
-    def _faults(self) -> list[str]:
-        return fault("sigma", self.sigma)
-
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return to_levels(blur(pictures.astype(np.float32), self.sigma))
+        return quantise(gaussian_blur(pictures.astype(np.float32), self.sigma))
 
 
-def blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Blur pictures (n, height, width, channels), mirrored at their borders, by a Gaussian."""
-    return gaussian_filter(values, sigma, axes=(1, 2), mode="reflect", truncate=_TRUNCATE)
+def gaussian_blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Blur pictures (n, height, width, channels), mirrored at their borders."""
+    # Cut off at four standard deviations, beyond which 0.006 % of a Gaussian lies.
+    return gaussian_filter(values, sigma, axes=(1, 2), mode="reflect", truncate=4.0)
 
 
 class BoxBlur(FaceAnonymizer):
@@ -241,18 +217,17 @@ class BoxBlur(FaceAnonymizer):
         Numbers per image.
     """
 
+    _accepted: ClassVar = {"radius": (Interval(Integral, 0),)}
+
     def __init__(self, radius: int = 4, *, image_shape: tuple[int, int, int] | None = None):
         self.radius = radius
         self.image_shape = image_shape
-
-    def _faults(self) -> list[str]:
-        return fault("radius", self.radius, whole=True)
 
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         side = 2 * self.radius + 1
         # Running sums: doubles keep them exact.
         values = pictures.astype(np.float64)
-        return to_levels(uniform_filter(values, side, axes=(1, 2), mode="reflect"))
+        return quantise(uniform_filter(values, side, axes=(1, 2), mode="reflect"))
 
 
 class Pixelate(FaceAnonymizer):
@@ -274,33 +249,21 @@ class Pixelate(FaceAnonymizer):
         Numbers per image.
     """
 
+    _accepted: ClassVar = {"block": (Interval(Integral, 1),)}
+
     def __init__(self, block: int = 8, *, image_shape: tuple[int, int, int] | None = None):
         self.block = block
         self.image_shape = image_shape
 
-    def _faults(self) -> list[str]:
-        return fault("block", self.block, least=1, whole=True)
-
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return spread(to_levels(cell_means(pictures, self.block)[0]), self.block, pictures.shape)
+        means, _ = block_means(pictures, self.block)
+        return fill_blocks(quantise(means), self.block, pictures.shape)
 
 
-def cell_means(
+def block_means(
     pictures: NDArray[np.uint8], block: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean of every cell of a grid, and how many pixels each cell has.
-
-    Parameters
-    ----------
-    pictures : ndarray of shape (n_samples, height, width, 3)
-    block : int
-        Side of a cell; those at the right and lower border may be smaller.
-
-    Returns
-    -------
-    means : ndarray of shape (n_samples, n_rows, n_columns, 3), in [0, 255]
-    sizes : ndarray of shape (n_rows, n_columns, 1)
-    """
+    """Mean of every block (n, n_rows, n_columns, 3), and its pixels (n_rows, n_columns, 1)."""
     height, width = pictures.shape[1:3]
     tops, lefts = np.arange(0, height, block), np.arange(0, width, block)
     sums = np.add.reduceat(pictures, tops, axis=1, dtype=np.int64)
@@ -309,7 +272,7 @@ def cell_means(
     return sums / sizes, sizes
 
 
-def spread(cells: NDArray, block: int, shape: tuple[int, ...]) -> NDArray:
-    """Fill every block of a picture of that shape with its cell; undoes :func:`cell_means`."""
+def fill_blocks(values: NDArray, block: int, shape: tuple[int, ...]) -> NDArray:
+    """Fill every block of pictures of that shape with its value; undoes :func:`block_means`."""
     height, width = shape[1:3]
-    return cells[:, np.arange(height)[:, None] // block, np.arange(width) // block]
+    return values[:, np.arange(height)[:, None] // block, np.arange(width) // block]

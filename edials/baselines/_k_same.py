@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.metrics import pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 
-from .._labels import encode_attributes, encode_labels
-from .._validation import to_uint8
+from .._labels import decode_attributes, encode_attributes, encode_labels
+from .._validation import Interval, to_uint8
 from ..exceptions import InvalidLabelsError
-from ._filters import FaceAnonymizer, fault, to_levels
+from ._filters import FaceAnonymizer, quantise
 
 
 class KSamePixel(FaceAnonymizer):
@@ -23,12 +25,12 @@ class KSamePixel(FaceAnonymizer):
     person, or the mean image of those who have several. Then, while 2 k or more faces are left,
     the first of them (people in sorted order) and its k - 1 nearest form a cluster; what is left,
     at least k faces, forms the last. All images of a person that fit has seen become the average
-    of that person's cluster, so that an attacker with the originals in hand is right for at most
-    one person in k.
+    of that person's cluster. So an attacker who holds the originals is right about at most one
+    person in k.
 
     Images that fit has not seen, also further ones of the same people, become the average of the
     k nearest faces of the gallery. This is our extension, and has no such guarantee: a new person
-    has no cluster, and which k faces were mixed tells about the image.
+    has no cluster, and the choice of the k faces depends on the image.
 
     Parameters
     ----------
@@ -59,59 +61,51 @@ class KSamePixel(FaceAnonymizer):
     Newton, Sweeney and Malin (2005), "Preserving privacy by de-identifying face images": k-Same.
     """
 
+    _accepted: ClassVar = {"k": (Interval(Integral, 1),)}
+
     def __init__(self, k: int = 10, *, image_shape: tuple[int, int, int] | None = None):
         self.k = k
         self.image_shape = image_shape
 
-    def _faults(self) -> list[str]:
-        return fault("k", self.k, least=1, whole=True)
-
-    # --- fit ---------------------------------------------------------------------------------
-
     def _learn(self, images: NDArray, y: Any, identity: Any, attributes: Any) -> None:
         pictures = to_uint8(images)
-        people = _people(identity, len(pictures))
-        classes, names = self._classes(y, attributes, len(pictures))
-        rows = np.flatnonzero((people >= 0) & (classes >= 0))
-        # One face per person and class: a person seen in two classes has a face in each.
-        keys, face_of_row = np.unique(
-            classes[rows] * (people.max() + 1) + people[rows], return_inverse=True
+        people = _person_codes(identity, len(pictures))
+        cells, names = self._cells(y, attributes, len(pictures))
+        rows = np.flatnonzero((people >= 0) & (cells >= 0))
+        # One face per person and cell: a person with images in two cells has a face in each.
+        (self._cell_of_face, _), face_of_row = np.unique(
+            np.stack([cells[rows], people[rows]]), axis=1, return_inverse=True
         )
-        self._classes_of_faces = keys // (people.max() + 1)
         self._check_enough(names)
-        faces = _means(pictures[rows].reshape(len(rows), -1), face_of_row).astype(np.float32)
+        faces = _means_of(pictures[rows].reshape(len(rows), -1), face_of_row).astype(np.float32)
         self._fit_space(faces)
         self.gallery_ = self._encode(faces)
-        self.clusters_ = cluster(self.gallery_, self._classes_of_faces, self.k)
-        averages = self._decode(_means(self.gallery_, self.clusters_))
-        self.averages_ = to_levels(averages).reshape(-1, *pictures.shape[1:])
+        self.clusters_ = cluster(self.gallery_, self._cell_of_face, self.k)
+        averages = self._decode(_means_of(self.gallery_, self.clusters_))
+        self.averages_ = quantise(averages).reshape(-1, *pictures.shape[1:])
         self._cluster_of_picture = dict(
             zip(_digests(pictures[rows]), self.clusters_[face_of_row].tolist(), strict=True)
         )
         self._neighbours = [
             NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(
-                self.gallery_[self._classes_of_faces == code]
+                self.gallery_[self._cell_of_face == cell]
             )
-            for code in range(len(names))
+            for cell in range(len(names))
         ]
 
-    def _classes(
+    def _cells(
         self, y: Any, attributes: Any, n_samples: int
     ) -> tuple[NDArray[np.int64], list[str]]:
-        """Class of every image, -1 where unknown, and the names of the classes."""
+        """Attribute cell of every image, -1 where unknown, and the names of the cells."""
         return np.zeros(n_samples, dtype=np.int64), ["the gallery"]
 
     def _check_enough(self, names: list[str]) -> None:
-        counts = np.bincount(self._classes_of_faces, minlength=len(names))
-        few = [
-            f"{name} has {count}"
-            for name, count in zip(names, counts, strict=True)
-            if count < self.k
-        ]
-        if few:
+        counts = np.bincount(self._cell_of_face, minlength=len(names))
+        small = [f"{name} has {n}" for name, n in zip(names, counts, strict=True) if n < self.k]
+        if small:
             raise InvalidLabelsError(
-                f"Too few people for k={self.k}: {', '.join(few)}; expected at least {self.k}, "
-                f"since an average is of so many. Bring more people, or lower k."
+                f"Too few people for k={self.k}: {', '.join(small)}; expected at least {self.k}. "
+                f"Bring more people, or lower k."
             )
 
     def _fit_space(self, faces: NDArray[np.float32]) -> None:
@@ -122,8 +116,6 @@ class KSamePixel(FaceAnonymizer):
 
     def _decode(self, features: NDArray) -> NDArray:
         return features
-
-    # --- transform ---------------------------------------------------------------------------
 
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         clusters = np.array(
@@ -136,25 +128,17 @@ class KSamePixel(FaceAnonymizer):
         return released
 
     def _average_of_nearest(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Averages of the k nearest faces in the cell of the nearest one."""
         features = self._encode(pictures.reshape(len(pictures), -1).astype(np.float32))
-        classes = self._nearest_class(features)
+        cells = self._cell_of_face[pairwise_distances_argmin(features, self.gallery_)]
         averages = np.empty_like(features)
-        for code in np.unique(classes):
-            rows = classes == code
+        for cell in np.unique(cells):
+            rows = cells == cell
             # A sparse matrix with k ones in a row sums faces without gathering k copies of them.
-            chosen = self._neighbours[code].kneighbors_graph(features[rows])
-            faces = self.gallery_[self._classes_of_faces == code]
-            averages[rows] = chosen.astype(faces.dtype) @ faces / chosen.getnnz(axis=1)[:, None]
-        return to_levels(self._decode(averages)).reshape(pictures.shape)
-
-    def _nearest_class(self, features: NDArray) -> NDArray[np.int64]:
-        if len(self._neighbours) == 1:
-            return np.zeros(len(features), dtype=np.int64)
-        distances = [
-            neighbours.kneighbors(features, n_neighbors=1)[0][:, 0]
-            for neighbours in self._neighbours
-        ]
-        return np.argmin(distances, axis=0)
+            nearest = self._neighbours[cell].kneighbors_graph(features[rows])
+            faces = self.gallery_[self._cell_of_face == cell]
+            averages[rows] = nearest.astype(faces.dtype) @ faces / nearest.getnnz(axis=1)[:, None]
+        return quantise(self._decode(averages)).reshape(pictures.shape)
 
 
 class KSameEigen(KSamePixel):
@@ -169,8 +153,8 @@ class KSameEigen(KSamePixel):
     k : int, default=10
         Fewest people in an average.
     n_components : int or float, optional
-        Components kept, at most as many as there are people, or if between 0 and 1 the share of
-        the variance they must explain. None keeps all.
+        Number of components, at most as many as there are people; or, between 0 and 1, the fraction
+        of the variance they must explain. None takes all.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
 
@@ -193,6 +177,11 @@ class KSameEigen(KSamePixel):
     Turk and Pentland (1991), "Eigenfaces for recognition".
     """
 
+    _accepted: ClassVar = {
+        **KSamePixel._accepted,
+        "n_components": (None, Interval(Integral, 1), Interval(Real, 0, 1, "neither")),
+    }
+
     def __init__(
         self,
         k: int = 10,
@@ -203,17 +192,6 @@ class KSameEigen(KSamePixel):
         super().__init__(k, image_shape=image_shape)
         self.n_components = n_components
 
-    def _faults(self) -> list[str]:
-        count = self.n_components
-        share = isinstance(count, (float, np.floating)) and 0 < count < 1
-        if count is None or share or not fault("n_components", count, least=1, whole=True):
-            return super()._faults()
-        return [
-            *super()._faults(),
-            f"n_components={count!r}; expected an integer of at least 1, a share between 0 and 1, "
-            f"or None.",
-        ]
-
     def _fit_space(self, faces: NDArray[np.float32]) -> None:
         most = min(faces.shape)
         if len(faces) < 2 or (self.n_components or 0) > most:
@@ -222,7 +200,7 @@ class KSameEigen(KSamePixel):
                 f"n_components={self.n_components!r}; expected two people or more, and at most "
                 f"{most} components. Bring more people, or lower n_components."
             )
-        # Doubles, so that the company of a picture does not move its rounding.
+        # Doubles, so that the other pictures of a batch do not change the rounding of one.
         self.components_ = PCA(self.n_components, random_state=0).fit(faces.astype(np.float64))
 
     def _encode(self, rows: NDArray[np.float32]) -> NDArray:
@@ -233,15 +211,15 @@ class KSameEigen(KSamePixel):
 
 
 class KSameSelect(KSamePixel):
-    """k-same inside each class of the kept attributes, so that an average keeps its class.
+    """k-same inside each attribute cell, so that an average has the attributes of its people.
 
     As :class:`KSamePixel`, but people are clustered only with people of the same attribute cell:
-    those who share every kept attribute (``attributes``, or else ``y``). A person with images in
-    two cells, as happens with expressions, has a face in each; whoever sees both averages and
-    knows that they are of one person can narrow it down to those who are in both clusters.
+    those who share every attribute (``attributes``, or else ``y``). A person with images in two
+    cells, as happens with expressions, has a face in each. An observer who sees both averages and
+    knows that they show one person can narrow it down to those who are in both clusters.
 
-    An image that fit has not seen is taken to be of the class of its nearest face, and becomes
-    the average of the k nearest of that class. This is our extension, without a guarantee.
+    An image that fit has not seen is assigned to the cell of its nearest face, and becomes the
+    average of the k nearest faces of that cell. This is our extension, without a guarantee.
 
     Parameters
     ----------
@@ -271,49 +249,37 @@ class KSameSelect(KSamePixel):
     k-Same-Select.
     """
 
-    def _classes(
+    def _cells(
         self, y: Any, attributes: Any, n_samples: int
     ) -> tuple[NDArray[np.int64], list[str]]:
-        kept = encode_attributes(y if attributes is None else attributes, n_samples)
-        if kept is None:
+        targets = encode_attributes(y if attributes is None else attributes, n_samples)
+        if targets is None:
             raise InvalidLabelsError(
-                "KSameSelect got neither attributes nor y; expected at least one kept attribute, "
-                "inside whose classes faces are averaged. Give it, or use KSamePixel."
+                "KSameSelect got neither attributes nor y; expected at least one attribute, "
+                "inside whose cells faces are averaged. Pass one, or use KSamePixel."
             )
-        complete = np.all(kept.codes >= 0, axis=1)
-        cells, of_rows = np.unique(kept.codes[complete], axis=0, return_inverse=True)
-        classes = np.full(n_samples, -1, dtype=np.int64)
-        classes[complete] = of_rows.reshape(-1)
+        complete = np.all(targets.codes >= 0, axis=1)
+        distinct, inverse = np.unique(targets.codes[complete], axis=0, return_inverse=True)
+        cells = np.full(n_samples, -1, dtype=np.int64)
+        cells[complete] = inverse.reshape(-1)
         names = [
-            " and ".join(
-                f"{name}={labels[code]}"
-                for code, (name, labels) in zip(cell, kept.classes.items(), strict=True)
-            )
-            for cell in cells
+            " and ".join(f"{name}={label}" for name, label in row.items())
+            for row in decode_attributes(distinct, targets.classes).to_dict("records")
         ]
-        return classes, names
+        return cells, names
 
 
-def cluster(features: NDArray, classes: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Part faces into clusters of at least k, inside classes.
+def cluster(features: NDArray, cells: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Group faces (n, n_features) into clusters of at least k inside each cell.
 
-    Parameters
-    ----------
-    features : ndarray of shape (n_faces, n_features)
-    classes : ndarray of shape (n_faces,)
-        Each has at least k faces.
-    k : int
-
-    Returns
-    -------
-    ndarray of shape (n_faces,), dtype int64
-        Codes 0, 1, ...; every cluster has k faces, the last of a class up to 2 k - 1.
+    Returns codes 0, 1, ... of shape (n,). Every cluster has k faces, the last of a cell up to
+    2 k - 1; every cell needs k faces.
     """
     centred = features - features.mean(axis=0)
     lengths = np.einsum("ij,ij->i", centred, centred)
     clusters = np.full(len(features), -1, dtype=np.int64)
-    for code in np.unique(classes):
-        left = np.flatnonzero(classes == code)
+    for cell in np.unique(cells):
+        left = np.flatnonzero(cells == cell)
         while len(left):
             # Newton et al.: fewer than 2 k left could not give two clusters, so they are one.
             size = k if len(left) >= 2 * k else len(left)
@@ -326,13 +292,13 @@ def cluster(features: NDArray, classes: NDArray[np.int64], k: int) -> NDArray[np
     return clusters
 
 
-def _people(identity: Any, n_samples: int) -> NDArray[np.int64]:
+def _person_codes(identity: Any, n_samples: int) -> NDArray[np.int64]:
     if identity is None:
         return np.arange(n_samples, dtype=np.int64)
     return encode_labels(identity, name="identity", n_samples=n_samples).codes
 
 
-def _means(rows: NDArray, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+def _means_of(rows: NDArray, codes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean of the rows of each code 0, 1, ..., all of which occur; shape (n_codes, n_columns)."""
     counts = np.bincount(codes)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -341,5 +307,5 @@ def _means(rows: NDArray, codes: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _digests(pictures: NDArray[np.uint8]) -> list[bytes]:
-    # A picture is known again by its pixels, in whatever order or dtype it comes.
+    """Hashes of the pixels, by which a picture is recognised in any order or dtype."""
     return [hashlib.blake2b(picture.tobytes(), digest_size=16).digest() for picture in pictures]

@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._filters import FaceAnonymizer, fault
+from .._validation import Interval
+from ._filters import FaceAnonymizer
 
 
-class _Mask(FaceAnonymizer):
-    top: float
-    bottom: float
-    left: float
-    right: float
-
-    def _faults(self) -> list[str]:
-        faults = []
-        for low, high in (("top", "bottom"), ("left", "right")):
-            start, end = getattr(self, low), getattr(self, high)
-            unfit = fault(low, start) + fault(high, end)
-            if unfit or not start < end <= 1:
-                faults.append(
-                    f"{low}={start!r}, {high}={end!r}; expected shares of the picture with "
-                    f"0 <= {low} < {high} <= 1."
-                )
-        return faults
-
-    def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = pictures.shape[1:3]
-        covered = pictures.copy()
-        rows = _covered(self.top, self.bottom, height)
-        covered[:, rows, _covered(self.left, self.right, width)] = 0
-        return covered
-
-
-def _covered(start: float, end: float, length: int) -> slice:
-    # Outwards to whole pixels, so that a bar never covers less than was asked for; the tiny
-    # shift keeps 0.7 * 10 = 7.000000000000001 from covering an eighth pixel.
-    return slice(math.floor(start * length + 1e-9), math.ceil(end * length - 1e-9))
-
-
-class MaskEyes(_Mask):
+class MaskEyes(FaceAnonymizer):
     """Cover the eyes and brows with a black bar, at the same place in every picture.
 
     Nothing is detected: the bar lies where the eyes are when the face fills the picture, as in
@@ -52,11 +23,11 @@ class MaskEyes(_Mask):
     Parameters
     ----------
     top : float in [0, 1], default=0.26
-        Upper edge of the bar as a share of the picture's height.
+        Upper edge of the bar as a fraction of the picture's height.
     bottom : float in [0, 1], default=0.58
         Lower edge.
     left : float in [0, 1], default=0.1
-        Left edge as a share of the picture's width.
+        Left edge as a fraction of the picture's width.
     right : float in [0, 1], default=0.9
         Right edge.
     image_shape : tuple (height, width, 3), optional
@@ -74,6 +45,8 @@ class MaskEyes(_Mask):
     that covered eyes do not stop recognition.
     """
 
+    _accepted: ClassVar = dict.fromkeys(("top", "bottom", "left", "right"), (Interval(Real, 0, 1),))
+
     def __init__(
         self,
         top: float = 0.26,
@@ -89,8 +62,29 @@ class MaskEyes(_Mask):
         self.right = right
         self.image_shape = image_shape
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not (self.top < self.bottom and self.left < self.right):
+            raise ValueError(
+                f"top={self.top!r}, bottom={self.bottom!r}, left={self.left!r}, "
+                f"right={self.right!r}; expected top < bottom and left < right."
+            )
 
-class MaskMouth(_Mask):
+    def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = pictures.shape[1:3]
+        covered = pictures.copy()
+        rows = _whole_pixels(self.top, self.bottom, height)
+        covered[:, rows, _whole_pixels(self.left, self.right, width)] = 0
+        return covered
+
+
+def _whole_pixels(start: float, end: float, length: int) -> slice:
+    # Outwards, so that a bar never covers less than was asked for; the tiny shift keeps
+    # 0.7 * 10 = 7.000000000000001 from covering an eighth pixel.
+    return slice(math.floor(start * length + 1e-9), math.ceil(end * length - 1e-9))
+
+
+class MaskMouth(MaskEyes):
     """Cover the mouth with a black bar, at the same place in every picture.
 
     Nothing is detected; see :class:`MaskEyes` for which pictures the place fits.
@@ -98,11 +92,11 @@ class MaskMouth(_Mask):
     Parameters
     ----------
     top : float in [0, 1], default=0.64
-        Upper edge of the bar as a share of the picture's height.
+        Upper edge of the bar as a fraction of the picture's height.
     bottom : float in [0, 1], default=0.88
         Lower edge.
     left : float in [0, 1], default=0.2
-        Left edge as a share of the picture's width.
+        Left edge as a fraction of the picture's width.
     right : float in [0, 1], default=0.8
         Right edge.
     image_shape : tuple (height, width, 3), optional
@@ -124,8 +118,4 @@ class MaskMouth(_Mask):
         right: float = 0.8,
         image_shape: tuple[int, int, int] | None = None,
     ):
-        self.top = top
-        self.bottom = bottom
-        self.left = left
-        self.right = right
-        self.image_shape = image_shape
+        super().__init__(top, bottom=bottom, left=left, right=right, image_shape=image_shape)

@@ -1,18 +1,20 @@
-"""Baselines that draw: Gaussian noise, and pixelization and blur with differential privacy."""
+"""Baselines that add noise: Gaussian noise, and pixelation and blur with differential privacy."""
 
 from __future__ import annotations
 
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._random import KeyedMixin, image_keys, keyed_normal, new_secret
-from ._filters import FaceAnonymizer, blur, cell_means, fault, spread, to_levels
+from .._validation import Interval
+from ._filters import FaceAnonymizer, block_means, fill_blocks, gaussian_blur, quantise
 
 
 class _KeyedAnonymizer(KeyedMixin, FaceAnonymizer):
-    """Draws by a keyed hash of the pixels; the key is made in fit."""
+    """Noise from a keyed hash of the pixels; the key is made in fit."""
 
     random_state: Any
 
@@ -23,16 +25,16 @@ class _KeyedAnonymizer(KeyedMixin, FaceAnonymizer):
 class GaussianNoise(_KeyedAnonymizer):
     """Add independent Gaussian noise to every pixel and channel, and clip.
 
-    An image's noise depends on a key and on its own pixels alone: not on its place in the batch,
-    and a second release of the same image repeats the first instead of averaging the noise away.
+    An image's noise depends on a key and on its own pixels alone. So a second release of the same
+    image repeats the first, and averaging releases does not remove the noise.
 
     Parameters
     ----------
     standard_deviation : float, default=0.2
         Of the noise before clipping, on the scale where the picture is in [0, 1].
     random_state : int, RandomState instance or None, default=None
-        None draws the key from the operating system: what a release needs. Whoever knows an
-        integer can draw the same noise, and subtract it.
+        None draws the key from the operating system, as a release needs. Those who know an integer
+        can draw the same noise and subtract it.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
 
@@ -42,6 +44,8 @@ class GaussianNoise(_KeyedAnonymizer):
     n_features_in_ : int
         Numbers per image.
     """
+
+    _accepted: ClassVar = {"standard_deviation": (Interval(Real, 0),)}
 
     def __init__(
         self,
@@ -54,40 +58,38 @@ class GaussianNoise(_KeyedAnonymizer):
         self.random_state = random_state
         self.image_shape = image_shape
 
-    def _faults(self) -> list[str]:
-        return fault("standard_deviation", self.standard_deviation)
-
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         draws = keyed_normal(image_keys(self._secret, pictures), pictures.shape[1:])
-        return to_levels(pictures + np.float32(255 * self.standard_deviation) * draws)
+        return quantise(pictures + np.float32(255 * self.standard_deviation) * draws)
 
 
 class DPPixelate(_KeyedAnonymizer):
-    """Pixelate, and add Laplace noise to the cells: differential privacy for a few pixels.
+    """Pixelate, and add Laplace noise to the blocks: differential privacy for a few pixels.
 
     Two pictures are neighbours if they differ in at most ``m`` pixels. In one colour channel such
-    a change moves the means of ``block x block`` cells by at most ``255 * m / block**2`` levels
-    summed up, the sensitivity; so Laplace noise of scale ``255 * m / (block**2 * epsilon)`` makes
-    a channel ``epsilon``-differentially private. A smaller cell at the border gets noise for the
-    pixels that it has. Clipping and rounding come after and cost nothing.
+    a change moves the means of ``block x block`` pixels by at most ``255 * m / block**2`` levels in
+    sum: the sensitivity. So Laplace noise of scale ``255 * m / (block**2 * epsilon)`` makes a
+    channel ``epsilon``-differentially private. A smaller block at the border gets noise for the
+    pixels that it has. Clipping and rounding are post-processing and cost nothing.
 
-    **What is protected** is ``m`` pixels of one picture, say a mole or a pair of glasses: not a
-    person, whose face is on many more pixels and pictures. ``epsilon`` is spent once per colour
+    **What is protected** is ``m`` pixels of one picture, say a mole or a pair of glasses. It is not
+    a person, whose face is on many more pixels and pictures. ``epsilon`` is spent once per colour
     channel, as published; where a changed pixel may change in all three, it is ``3 * epsilon``
-    for the picture. It needs a key nobody knows (``random_state=None``) and holds for one picture
-    at a time: equal pictures under one key come out equal, which shows that they were.
+    for the picture. It needs a secret key (``random_state=None``) and holds for one picture at a
+    time: equal pictures under one key give equal releases, so that an observer sees that they were
+    equal.
 
     Parameters
     ----------
     epsilon : float, default=0.5
         Above 0. Smaller is more noise; infinity is :class:`Pixelate`.
     block : int, default=16
-        Side of a cell in pixels.
+        Side of a block in pixels.
     m : int, default=16
         Pixels in which neighbouring pictures may differ.
     random_state : int, RandomState instance or None, default=None
-        None draws the key from the operating system. With an integer there is no guarantee
-        against whoever knows it.
+        None draws the key from the operating system. An integer gives no guarantee against those
+        who know it.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
 
@@ -104,6 +106,12 @@ class DPPixelate(_KeyedAnonymizer):
     analysis": Laplace noise.
     """
 
+    _accepted: ClassVar = {
+        "epsilon": (Interval(Real, 0, np.inf, "right"),),
+        "block": (Interval(Integral, 1),),
+        "m": (Interval(Integral, 1),),
+    }
+
     def __init__(
         self,
         epsilon: float = 0.5,
@@ -119,30 +127,23 @@ class DPPixelate(_KeyedAnonymizer):
         self.random_state = random_state
         self.image_shape = image_shape
 
-    def _faults(self) -> list[str]:
-        return [
-            *fault("epsilon", self.epsilon, above=True, infinite=True),
-            *fault("block", self.block, least=1, whole=True),
-            *fault("m", self.m, least=1, whole=True),
-        ]
-
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return to_levels(self._noisy_cells(pictures))
+        return quantise(self._noisy_blocks(pictures))
 
-    def _noisy_cells(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Pictures in [0, 255] whose cells are private; all that follows is post-processing."""
-        means, sizes = cell_means(pictures, self.block)
-        # b = 255 m / (pixels of the cell * epsilon): with m_c changed pixels in cell c the loss is
-        # at most sum_c (255 m_c / pixels_c) / b_c = epsilon * sum_c m_c / m.
+    def _noisy_blocks(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Pictures in [0, 255] whose blocks are private; all that follows is post-processing."""
+        means, sizes = block_means(pictures, self.block)
+        # b = 255 m / (pixels of the block * epsilon): with m_c changed pixels in block c the loss
+        # is at most sum_c (255 m_c / pixels_c) / b_c = epsilon * sum_c m_c / m.
         scale = 255 * self.m / (sizes * self.epsilon)
         noise = scale * _keyed_laplace(self._secret, pictures, means.shape[1:])
-        return spread(np.clip(means + noise, 0, 255), self.block, pictures.shape)
+        return fill_blocks(np.clip(means + noise, 0, 255), self.block, pictures.shape)
 
 
 def _keyed_laplace(
     secret: bytes, pictures: NDArray[np.uint8], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Standard Laplace numbers (n, *shape), drawn for every picture from a hash of its pixels."""
+    """Standard Laplace numbers (n, *shape) from a keyed hash of every picture."""
     squares = np.square(keyed_normal(image_keys(secret, pictures), (*shape, 4)), dtype=np.float64)
     # Half the sum of two squared normals is exponential, and the difference of two such Laplace.
     first, second, third, fourth = np.moveaxis(squares, -1, 0)
@@ -150,27 +151,27 @@ def _keyed_laplace(
 
 
 class DPBlur(DPPixelate):
-    """Pixelate with differential privacy in small cells, then blur.
+    """Pixelate with differential privacy in small blocks, then blur.
 
-    The blur is post-processing: it hides the grid and costs nothing, so the sensitivity, the
+    The blur is post-processing: it hides the grid and costs nothing. So the sensitivity, the
     meaning of ``epsilon`` and what is protected are those of :class:`DPPixelate`. ``block`` is
-    smaller there than where the cells are to be seen, and the noise larger. This is our reading
-    of a method whose published settings may differ, such as the kernel.
+    smaller by default, and the noise therefore larger. This is our reading of a method whose
+    published settings may differ, such as the kernel.
 
     Parameters
     ----------
     epsilon : float, default=0.5
-        Above 0, per colour channel. Smaller is more noise; infinity leaves pixelization and blur.
+        Above 0, per colour channel. Smaller is more noise; infinity leaves pixelation and blur.
     block : int, default=8
-        Side of a cell in pixels.
+        Side of a block in pixels.
     m : int, default=16
         Pixels in which neighbouring pictures may differ.
     sigma : float, default=5.0
         Standard deviation of the Gaussian in pixels; see :class:`GaussianBlur`. 0 is
         :class:`DPPixelate`.
     random_state : int, RandomState instance or None, default=None
-        None draws the key from the operating system. With an integer there is no guarantee
-        against whoever knows it.
+        None draws the key from the operating system. An integer gives no guarantee against those
+        who know it.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
 
@@ -185,6 +186,8 @@ class DPBlur(DPPixelate):
     Fan (2018), "Image pixelization with differential privacy", DBSec: the noise.
     Fan (2019), "Differential privacy for image publication", TPDP: blur after it.
     """
+
+    _accepted: ClassVar = {**DPPixelate._accepted, "sigma": (Interval(Real, 0),)}
 
     def __init__(
         self,
@@ -201,8 +204,5 @@ class DPBlur(DPPixelate):
         )
         self.sigma = sigma
 
-    def _faults(self) -> list[str]:
-        return [*super()._faults(), *fault("sigma", self.sigma)]
-
     def _anonymize(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return to_levels(blur(self._noisy_cells(pictures).astype(np.float32), self.sigma))
+        return quantise(gaussian_blur(self._noisy_blocks(pictures).astype(np.float32), self.sigma))
