@@ -32,7 +32,8 @@ def test_fit_then_anonymize(faces, folder, capsys):
     fit += ["--networks", "tiny", "--epochs", "2", "--keep", "age", "gender", "--out", str(model)]
     assert main(fit) == 0
     assert (
-        "100 pictures of 10 people, 0 of nobody named; kept: age, gender" in capsys.readouterr().out
+        "100 pictures of 10 people, 0 without a name; attributes: age, gender"
+        in capsys.readouterr().out
     )
 
     (folder / "faces" / "person_0000" / "broken.png").write_bytes(b"no picture")
@@ -125,7 +126,7 @@ def test_audit_of_a_folder_by_name(faces, folder, monkeypatch, capsys):
     command = ["audit", "faces", "blurred", "--labels", "labels.csv", "--attackers", "quick"]
     assert main([*command, "--keep", "gender"]) == 0
     said = capsys.readouterr()
-    assert "10 people, 100 images, 90.0% released; kept: gender" in said.out
+    assert "10 people, 100 images, 90.0% released" in said.out
     assert "100 pictures of 10 people, 10 withheld" in said.err
     out = folder / "edials-audit"
     assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json"]
@@ -183,7 +184,7 @@ def test_fit_anonymize_audit(faces, folder, fitted, monkeypatch, capsys):
         (["blurred", "--manifest", "none.csv"], "does not exist"),
         (["blurred", "--manifest", "labels.csv"], "lacks ['file', 'released_as', 'verdict']"),
         (["blurred", "--manifest", "other.csv"], "names none of the originals"),
-        (["blurred", "--manifest", "gone.csv"], "names files that are not there"),
+        (["blurred", "--manifest", "gone.csv"], "names files that do not exist"),
         (["random"], "no original of their name"),
         (["blurred", "--size", "20"], "multiple of 16"),
         (["blurred", "--size", "16", "--model", "model.edials"], "--size is 16"),

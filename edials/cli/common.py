@@ -1,7 +1,8 @@
-"""What the commands share: which columns are kept, where a file may go, which model it is."""
+"""What the commands share: options, where a file may go, which model it is."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,27 +14,48 @@ from ..persistence import load
 CONFIDENTIAL = "confidential: never part of a release"
 
 
-def attribute_columns(attributes: pd.DataFrame, keep: Sequence[str] | None) -> pd.DataFrame:
+def add_label_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--labels`` and ``--keep``."""
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        help="CSV with a column 'file' (a row per picture) or 'identity' (a row per person); "
+        "every other column is an attribute, unless --keep names some of them",
+    )
+    parser.add_argument(
+        "--keep",
+        nargs="+",
+        metavar="COLUMN",
+        help="attributes that stay predictable (default: all columns of --labels)",
+    )
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument("--device", default="auto", help="where torch computes (default: auto)")
+
+
+def attribute_columns(attributes: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:
     """The columns that ``--keep`` names; all of them without it."""
-    if keep is None:
+    if columns is None:
         return attributes
-    unknown = sorted(set(keep) - set(attributes.columns))
+    unknown = sorted(set(columns) - set(attributes.columns))
     if unknown:
         raise ValueError(
             f"--keep names {unknown}; expected columns of the file given with --labels: "
             f"{sorted(attributes.columns)}."
         )
-    return attributes[list(keep)]
+    return attributes[list(columns)]
 
 
-def must_be_folder(folder: Path) -> None:
-    """Refuse a place whose folder nobody made."""
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that does not exist."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist; make it first.")
 
 
 def load_anonymizer(path: Path, device: str) -> EDIALSAnonymizer:
-    """What ``edials fit`` wrote, and nothing else."""
+    """The model in a file that ``edials fit`` wrote."""
     model = load(path, device=device)
     if not isinstance(model, EDIALSAnonymizer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not an anonymizer.")
