@@ -314,11 +314,12 @@ def check_parameters(parameters: Any, table: Mapping[str, Accepted]) -> None:
     ValueError
         One sentence for every fault: ``name=value; expected ...``.
     """
-    held = parameters if isinstance(parameters, Mapping) else vars(parameters)
+    if not isinstance(parameters, Mapping):
+        parameters = {name: getattr(parameters, name) for name in table}
     faults = [
-        f"{name}={held[name]!r}; expected {_in_words(accepted)}."
+        f"{name}={parameters[name]!r}; expected {_in_words(accepted)}."
         for name, accepted in table.items()
-        if not any(_is_accepted(held[name], alternative) for alternative in accepted)
+        if not any(_is_accepted(parameters[name], alternative) for alternative in accepted)
     ]
     if faults:
         raise ValueError(" ".join(faults))
