@@ -1,6 +1,7 @@
-"""The benchmark runs from end to end on a miniature of the published layout."""
+"""The gallery runs, and the benchmark on a miniature of the published layout."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from edials.datasets import make_faces
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "benchmarks"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BENCHMARKS = EXAMPLES / "benchmarks"
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("plot_*.py")), ids=lambda path: path.stem)
+def test_gallery(script, tmp_path):
+    """Every page of the gallery prints something or draws a figure."""
+    run = "import runpy, sys; runpy.run_path(sys.argv[1]); from matplotlib import pyplot; "
+    run += "print(len(pyplot.get_fignums()), 'figures')"
+    command = [sys.executable, "-c", run, str(script)]
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert result.stdout != "0 figures\n"
 
 
 def test_benchmark_on_a_miniature_of_mtf(tmp_path):
@@ -23,7 +39,7 @@ def test_benchmark_on_a_miniature_of_mtf(tmp_path):
             place = tmp_path / "mtf" / f"{task}_recognition" / label
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(place / f"{row:04}.png")
-    command = [sys.executable, str(EXAMPLES / "benchmark_faces.py"), "--dataset", "mtf"]
+    command = [sys.executable, str(BENCHMARKS / "benchmark_faces.py"), "--dataset", "mtf"]
     command += ["--data", str(tmp_path / "mtf"), "--cache", str(tmp_path / "cache")]
     command += ["--json", str(tmp_path / "out.json"), "--quick", "--size", "32"]
     command += ["--cnn-epochs", "1", "--methods", "clear", "reconstruction", "full", "--audit"]
@@ -40,7 +56,7 @@ def test_benchmark_on_a_miniature_of_mtf(tmp_path):
 
 
 def test_unseen_people_are_judged_and_shared_out(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.syspath_prepend(BENCHMARKS)
     import benchmark_draws
 
     faces = make_faces(5, 20, size=32, random_state=0)

@@ -106,11 +106,11 @@ def main() -> None:
     data, cache = load_benchmark("lfw", options.data, size=64, quick=False), Cache(options.cache)
     anonymizer = fit_anonymizer(data, cache, options.seed)
     judge = Judge(cache.get("judge", missing), cache.get("age_cuts", missing))
-    static = [NaiveAttacker(cache.get(n, missing)) for n in ("recogniser", "second_recogniser")]
-    static[1].name, static[1].kind = "second recogniser of clear photos", "unseen"
+    naive = [NaiveAttacker(cache.get(n, missing)) for n in ("recogniser", "second_recogniser")]
+    naive[1].name, static[1].kind = "second recogniser of clear photos", "unseen"
     # The recognisers know the enrolled alone.
     populations = {
-        "enrolled": lambda: (*enrolled(data), static),
+        "enrolled": lambda: (*enrolled(data), naive),
         "unseen": lambda: (*unseen(data, judge), []),
     }
     asked = {name: populations[name]() for name in options.populations}

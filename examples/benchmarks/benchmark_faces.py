@@ -3,7 +3,7 @@
     python examples/benchmarks/benchmark_faces.py --dataset lfw --data DATA --cache DIR --json OUT
 
 Risks are means over people of rank-1 recognition on ``probe``, in [0, 1]. The attackers here are
-the static recognisers, linear discriminant analysis on the anonymizer's own re-encoded latents, and
+naive recognisers of clear photos, linear discriminant analysis on the anonymizer's own re-encoded latents, and
 a recogniser fine-tuned on the anonymized enrolment images. Networks are cached: a second run only
 evaluates.
 """
@@ -142,7 +142,7 @@ def audited(
         "identity": faces.identity.astype(str),
         "attributes": faces.attributes[list(ATTRIBUTES)],
         "anonymizer": maker,
-        "judges": judge,
+        "attribute_classifier": judge,
         "random_state": seed,
     }
     report = audit(faces.images, images, split=split, attackers=attackers, **common)
@@ -221,16 +221,16 @@ def attack(
         named = names[attacker.scores(images).argmax(axis=1)]
         return float(recall_score(probe[1], np.where(counted, probe[1], named), average="macro"))
 
-    def poisoned(attacker: Any) -> float:
+    def reverse_success(attacker: Any) -> float:
         return success(attacker, clear_probe, np.zeros_like(withheld))
 
     recogniser = anonymizer.identity_classifier_
     linear = LatentAttacker(anonymizer.autoencoder_).fit(gallery[0], codes)
     figures = {
         "naive_risk": success(NaiveAttacker(recogniser), probe[0], withheld),
-        "static_risk_second": success(NaiveAttacker(second), probe[0], withheld),
+        "naive_risk_second": success(NaiveAttacker(second), probe[0], withheld),
         "parrot_lda": success(linear, probe[0], withheld),
-        "poison_lda": poisoned(linear),
+        "reverse_lda": reverse_success(linear),
     }
     if cnn_epochs:
         network = copy.deepcopy(recogniser.estimator).set_params(
@@ -242,7 +242,7 @@ def attack(
         )
         retrained = NaiveAttacker(network.fit(*gallery))
         figures["parrot_cnn"] = success(retrained, probe[0], withheld)
-        figures["poison_cnn"] = poisoned(retrained)
+        figures["reverse_cnn"] = reverse_success(retrained)
     figures["parrot_risk"] = max(v for k, v in figures.items() if k.startswith("parrot"))
     figures["reverse_risk"] = max(v for k, v in figures.items() if k.startswith("reverse"))
     return figures
@@ -287,7 +287,7 @@ def evaluate(
         "strength": _strength(anonymizer, method),
         **figures,
         **audit_columns,
-        "macro_f1": macro_f1(judge, images, data.probe.attributes[list(ATTRIBUTES)], withheld),
+        "macro_f1": macro_f1(judge.predict_table(images), data.probe.attributes[list(ATTRIBUTES)], withheld),
         **picture_retention(data.probe.images, images),
         "images_per_second": len(images) / max(seconds, 1e-9),
         "withheld": float(withheld.mean()),
