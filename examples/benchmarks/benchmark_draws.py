@@ -107,7 +107,7 @@ def main() -> None:
     anonymizer = fit_anonymizer(data, cache, options.seed)
     judge = Judge(cache.get("judge", missing), cache.get("age_cuts", missing))
     naive = [NaiveAttacker(cache.get(n, missing)) for n in ("recogniser", "second_recogniser")]
-    naive[1].name, static[1].kind = "second recogniser of clear photos", "unseen"
+    naive[1].name, naive[1].kind = "second recogniser of clear photos", "unseen"
     # The recognisers know the enrolled alone.
     populations = {
         "enrolled": lambda: (*enrolled(data), naive),
