@@ -9,7 +9,7 @@ import secrets
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -138,6 +138,16 @@ def read_each(
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         yield from pool.map(attempt, sources)
+
+
+def are_paths(X: Any) -> bool:
+    """Whether these are file paths; the first entry that is not None decides."""
+    if isinstance(X, (str, bytes, Mapping)) or not isinstance(X, Iterable):
+        return False
+    if getattr(X, "ndim", 1) != 1:  # iterating over a table gives its columns' names
+        return False
+    first = next((entry for entry in X if entry is not None), None)
+    return isinstance(first, (str, os.PathLike))
 
 
 def read_images(

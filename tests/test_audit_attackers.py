@@ -10,6 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from edials.audit import audit
+from edials.audit.attack_data import make_fresh_releases, select_pairs
 from edials.audit.attackers.base import (
     KINDS,
     ChoiceAttacker,
@@ -23,7 +24,6 @@ from edials.audit.attackers.registry import make_attackers
 from edials.audit.disclosure import _share_interval, donor_matches, withheld_p_value
 from edials.audit.inputs.files import file_findings
 from edials.audit.report.text import role
-from edials.audit.runner import fresh_releases, pairs_to_learn_from
 from edials.datasets import draw_factors, make_faces, render_faces
 from edials.exceptions import InvalidLabelsError
 
@@ -92,7 +92,7 @@ def test_doing_nothing_is_seen_by_everyone(town):
     }
     said = [role(outcome) for outcome in report.outcomes]
     assert said[1] == "learns from clear photos, pairs of the gallery"
-    assert said[2] == "learns from released images, is shown clear photos"
+    assert said[2] == "learns from released images, probes are clear photos"
     assert said[1] in report.to_html(pictures=False)
     # A poisoned gallery is shown photos, of which nobody need guess the attributes.
     different = ["probe_kind", "kind", "risk_predicted_cell", "still_learning"]
@@ -223,10 +223,10 @@ class Drawing:
 
 
 def test_parrots_make_releases_of_their_own(town, faces, fitted):
-    first, second = fresh_releases(Drawing(), town.images[:20], 2, 0)
+    first, second = make_fresh_releases(Drawing(), town.images[:20], 2, 0)
     assert (first[1:] != second[1:]).any()
-    assert fresh_releases(Drawing(deaf=True), town.images[:20], 2, 0) == []
-    assert fresh_releases(object(), town.images[:20], 2, 0) == []
+    assert make_fresh_releases(Drawing(deaf=True), town.images[:20], 2, 0) == []
+    assert make_fresh_releases(object(), town.images[:20], 2, 0) == []
     seen = []
 
     class Spy(PixelAttacker):
@@ -250,16 +250,16 @@ def test_parrots_make_releases_of_their_own(town, faces, fitted):
 def test_pairs_are_of_other_people_where_there_are_enough():
     before = np.zeros((700, 16, 16, 3), np.uint8)
     after = np.random.default_rng(0).integers(0, 256, before.shape, dtype=np.uint8)
-    enrol, others = np.arange(300), np.arange(300, 700)
-    found = pairs_to_learn_from(before, after, enrol, others, others % 40, [])
+    gallery, outsiders = (before[:300], after[:300]), (before[300:], after[300:])
+    found = select_pairs(gallery, outsiders, np.arange(400) % 40, [])
     assert found["pairs_of"] == "40 other people"
     np.testing.assert_array_equal(found["pairs"][1], after[300:])
-    assert (found["strangers"][1] < 0).all()
+    assert (found["impostors"][1] < 0).all()
     fresh = after[:300].copy()
     fresh[0] = 128
-    few = pairs_to_learn_from(before, after, enrol, others, others % 20, [fresh])
+    few = select_pairs(gallery, outsiders, np.arange(400) % 20, [fresh])
     assert few["pairs_of"] == "the gallery"
-    assert few["strangers"] is None
+    assert few["impostors"] is None
     assert len(few["pairs"][0]) == len(few["pairs"][1]) == 599
 
 
@@ -274,9 +274,9 @@ def test_a_network_undoes_what_can_be_undone(town):
         table.loc["inversion", "risk_without_attributes"]
         > 0.6 * table.loc["inversion", "clear_accuracy"]
     )
-    assert f"{figures['psnr_inverted']:.1f} dB undone" in report.summary()
+    assert f"{figures['psnr_inverted']:.1f} dB inverted" in report.summary()
     noise = np.random.default_rng(0).integers(0, 256, town.images.shape, dtype=np.uint8)
-    assert attacker.undo(noise).shape == noise.shape
+    assert attacker.invert(noise).shape == noise.shape
 
 
 # --- what leaks beside the pictures -----------------------------------------------------------
@@ -420,7 +420,7 @@ def test_names_and_times_are_found(town, tmp_path):
         (finding,) = file_findings(paths, people, LABELS, root=tmp_path)
         assert finding.startswith("30 of 30 released files have the person's label in their name")
     assert file_findings(paths, people, LABELS[[2, 0, 1]]) == []
-    (finding,) = file_findings(paths, people, np.array(["u", "v", "w"]), origins=paths)
+    (finding,) = file_findings(paths, people, np.array(["u", "v", "w"]), original_files=paths)
     assert finding == "30 of 30 released files are named like their original"
     for row, path in enumerate(paths):
         os.utime(path, (row, row))

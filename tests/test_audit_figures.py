@@ -11,11 +11,11 @@ from matplotlib import pyplot
 from sklearn.metrics import DetCurveDisplay
 
 from edials.audit import audit
+from edials.audit.attack_data import AttackData
 from edials.audit.attackers.base import PixelAttacker
-from edials.audit.figures import People, judge_scores
+from edials.audit.figures import People, evaluate_scores
 from edials.audit.groups import group_table, people_table, worst_person
 from edials.audit.learning_curve import is_cheap
-from edials.audit.runner import AttackData
 from edials.datasets import make_faces
 from edials.metrics.album import album_figures, pool_releases
 from edials.metrics.leakage import calibrate, combine, log_predicted_cell
@@ -43,13 +43,13 @@ def scores_of(seed, signal, n=8, cells=CELLS):
 
 def judged(seed, signal, **settings):
     (validation, own), (probe, codes) = scores_of(seed, signal), scores_of(seed + 1000, signal)
-    return judge_scores(
+    return evaluate_scores(
         "x",
         "released",
         validation=(validation, People(own, CELLS)),
         probe=(probe, People(codes, CELLS)),
         clear_accuracy=1,
-        bar=0,
+        validity_threshold=0,
         **settings,
     )
 
@@ -90,7 +90,7 @@ def test_combination_leaves_out_who_is_not_believed():
     people = scores_of(0, 0)[1]
     strong, noise, more = (scores_of(seed, signal)[0] for seed, signal in ((1, 2), (2, 0), (3, 0)))
     ready = [calibrate(scores, people, CELLS) for scores in (strong, noise, more)]
-    assert [c.believed for c in ready] == [True, False, False]
+    assert [c.is_informative for c in ready] == [True, False, False]
     np.testing.assert_array_equal(combine(ready[:2], [strong, noise]), ready[0](strong))
     both = combine(ready[1:], [noise, more])
     assert both.std() == pytest.approx(np.sqrt(2), rel=0.05)
@@ -198,10 +198,10 @@ def test_a_share_of_the_gallery_has_fewer_photos_in_all_releases():
         images={"clear": {"enrol": photos}, "released": {"enrol": photos + 10}},
         people={"enrol": People(codes, np.zeros(3, int))},
         log_cells=np.zeros((0, 1)),
-        fresh=[photos + 20, photos + 30],
+        fresh_releases=[photos + 20, photos + 30],
         pairs=(photos, photos),
         pairs_of="the gallery",
-        strangers=None,
+        impostors=None,
     )
     images, people = material.gallery("released", 0.5)
     assert people.tolist() == [0, 0, 1, 2] * 3

@@ -7,12 +7,12 @@ from PIL import Image
 
 from edials.audit import audit, excess_risk
 from edials.audit.attackers.base import PixelAttacker
-from edials.audit.inputs.folders import size_of_both
+from edials.audit.inputs.folders import common_size
 from edials.audit.report.text import verdict
 from edials.baselines import GaussianBlur, GaussianNoise
 from edials.datasets import make_faces
 from edials.exceptions import InvalidLabelsError
-from edials.metrics.leakage import calibrate, in_cell_log_probabilities, interval
+from edials.metrics.leakage import calibrate, confidence_interval, in_cell_log_probabilities
 from edials.metrics.permutation import smallest_p_value
 
 
@@ -45,9 +45,9 @@ def test_a_discriminants_bias_is_not_lost():
 
 def test_an_interval_of_one_hit_stays_where_a_mean_can_be():
     for n in (5, 40, 89):
-        low, high = interval(np.eye(1, n).ravel(), bounds=(0, 1))
+        low, high = confidence_interval(np.eye(1, n).ravel(), bounds=(0, 1))
         assert 0 <= low <= 1 / n <= high < 0.8
-    assert interval(np.full(12, 0.2)) == (pytest.approx(0.2), pytest.approx(0.2))
+    assert confidence_interval(np.full(12, 0.2)) == (pytest.approx(0.2), pytest.approx(0.2))
 
 
 @pytest.mark.parametrize("cells", [[0, 1, 2, 3], [0, 0, 1, 2]])
@@ -115,7 +115,7 @@ def test_one_small_file_does_not_blind_the_audit(tmp_path):
     for row, size in enumerate([64, 64, 64, 16]):
         paths.append(tmp_path / f"{row}.png")
         Image.new("RGB", (size, size)).save(paths[-1])
-    assert size_of_both(paths, paths) == 64
+    assert common_size(paths, paths) == 64
 
 
 def test_attributes_that_cannot_be_judged_do_not_end_an_audit(village):
@@ -125,8 +125,8 @@ def test_attributes_that_cannot_be_judged_do_not_end_an_audit(village):
     assert report.utility.loc["constant", "released"] == 1
     with pytest.raises(InvalidLabelsError, match="one table"):
         judged(village, village.images, attributes={"a": [1, 2], "b": [1]})
-    with pytest.raises(ValueError, match="judges=3; expected a fitted"):
-        judged(village, village.images, judges=3)
+    with pytest.raises(ValueError, match="attribute_classifier=3; expected a fitted"):
+        judged(village, village.images, attribute_classifier=3)
     with pytest.raises(InvalidLabelsError, match="split has 3 entries"):
         judged(village, village.images, split=["enrol"] * 3)
 

@@ -1,4 +1,4 @@
-"""Judging what an anonymizer left: attackers, their risk, utility, and what is kept to see.
+"""Audit of a release: attackers and their risk, utility, retention, and a report of them.
 
 ``from edials.audit import audit``: the function takes originals and anonymized images, by whatever
 method, and returns an :class:`AuditReport`.

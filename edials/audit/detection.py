@@ -1,8 +1,8 @@
-"""Retention as a detector sees it: is a face found at all, and are the eyes where they were?
+"""Retention by a face detector: is a face found, and are the eyes where they were?
 
 An optional extra: OpenCV's cascades of Viola and Jones, which come with ``opencv-python-headless``
-before version 5. They find upright frontal faces and are no measure of identity. Of 200 made-up
-faces they found nine in ten at 32, 64 and 128 pixels; of as many pictures of noise one, at 32.
+before version 5. They find upright frontal faces and do not measure identity. They found nine in
+ten of 200 made-up faces at 32, 64 and 128 pixels, and one face in 200 pictures of noise, at 32.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-#: What a report says if there is no detector.
+#: Note of a report without a detector.
 NOT_INSTALLED = "detector not installed: pip install 'edials[detect]'"
-# Faces of few pixels are not found: the shorter side is brought to so many, with a border around,
-# since a face that fills the picture is not found either.
+# The cascades miss faces of few pixels and faces that fill the picture: the shorter side is
+# enlarged to 192 pixels, with a border of 32.
 _SIDE, _BORDER = 192, 32
-# Detections that overlap, and the smallest face and eye in shares of the picture and of the face.
-_NEIGHBOURS, _SMALLEST, _SMALLEST_EYE = 3, 0.33, 0.12
-# Rows of a face where eyes are.
-_EYES_ABOVE = 0.6
-_MOST_PAIRS = 500
+# OpenCV's minNeighbors; the smallest face and eye, as shares of the picture and of the face.
+_MIN_NEIGHBOURS, _MIN_FACE, _MIN_EYE = 3, 0.33, 0.12
+_EYE_ROWS = 0.6  # upper share of a face that may hold eyes
+_MAX_PAIRS = 500  # a detector takes some hundredths of a second per picture
 
 
 class Detector(Protocol):
-    """What finds faces."""
+    """A callable that finds the eyes of a face."""
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
         """The eyes of the largest face, None without a face.
@@ -41,7 +40,7 @@ class Detector(Protocol):
         -------
         ndarray of shape (2, 2), or None
             Left and right eye of the picture, across and down in shares of the shorter side; NaN
-            if the face has not one on each side.
+            if the face does not have one on each side.
         """
 
 
@@ -59,26 +58,29 @@ class CascadeDetector:
         self.eyes = cv2.CascadeClassifier(f"{folder}haarcascade_eye.xml")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        grey = _enlarged(image)
-        smallest = (round(_SMALLEST * _SIDE),) * 2
-        found = self.faces.detectMultiScale(grey, 1.1, _NEIGHBOURS, minSize=smallest)
-        if not len(found):
+        grey = _enlarge(image)
+        min_size = (round(_MIN_FACE * _SIDE),) * 2
+        faces = self.faces.detectMultiScale(grey, 1.1, _MIN_NEIGHBOURS, minSize=min_size)
+        if not len(faces):
             return None
-        left, top, width, _ = max(found.tolist(), key=lambda box: (box[2], *box))
-        face = grey[top : top + round(_EYES_ABOVE * width), left : left + width]
-        size = (round(_SMALLEST_EYE * width),) * 2
-        boxes = np.asarray(
-            self.eyes.detectMultiScale(face, 1.05, _NEIGHBOURS, minSize=size), dtype=np.float64
-        ).reshape(-1, 4)
-        centres = boxes[:, :2] + boxes[:, 2:] / 2
-        sides = [boxes[(centres[:, 0] < width / 2) == side] for side in (True, False)]
-        if not all(len(side) for side in sides):
+        left, top, width, _ = _largest(faces)
+        face = grey[top : top + round(_EYE_ROWS * width), left : left + width]
+        min_size = (round(_MIN_EYE * width),) * 2
+        boxes = self.eyes.detectMultiScale(face, 1.05, _MIN_NEIGHBOURS, minSize=min_size)
+        eyes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        is_left = eyes[:, 0] + eyes[:, 2] / 2 < width / 2
+        if is_left.all() or not is_left.any():
             return np.full((2, 2), np.nan)
-        largest = np.array([max(side.tolist(), key=lambda box: (box[2], *box)) for side in sides])
-        return (largest[:, :2] + largest[:, 2:] / 2 + [left, top] - _BORDER) / _SIDE
+        pair = np.array([_largest(eyes[is_left]), _largest(eyes[~is_left])])
+        return (pair[:, :2] + pair[:, 2:] / 2 + [left, top] - _BORDER) / _SIDE
 
 
-def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _largest(boxes: NDArray) -> list[Any]:
+    """Widest of the boxes (left, top, width, height)."""
+    return max(boxes.tolist(), key=lambda box: (box[2], *box))
+
+
+def _enlarge(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     picture = Image.fromarray(image).convert("L")
     scale = _SIDE / min(picture.size)
     size = round(picture.width * scale), round(picture.height * scale)
@@ -99,7 +101,7 @@ def face_detector() -> Detector | None:
 def detection_retention(
     original: NDArray[np.uint8], released: NDArray[np.uint8], *, detector: Detector | None = None
 ) -> dict[str, float]:
-    """In how many pictures a face is found, before and after, and how far the eyes have moved.
+    """Share of pictures with a face, before and after, and how far the eyes have moved.
 
     Parameters
     ----------
@@ -112,17 +114,17 @@ def detection_retention(
     -------
     dict
         Empty without a detector. ``detection_rate``, ``detection_rate_clear``: shares of released
-        and of original pictures in which a face is found; ``detection_images``: pairs looked at;
+        and of original pictures in which a face is found; ``detection_images``: number of pairs;
         ``landmark_distance``: mean distance of the two eyes' centres from where they were, in
         distances between the original's eyes, over the ``landmark_images`` pairs where both
-        pictures have eyes; ``landmark_distance_chance``: the same with the pairs mixed up, since
+        pictures have eyes; ``landmark_distance_chance``: the same over mismatched pairs, since
         pictures that are cropped alike have their eyes in nearly the same place. NaN below one
         pair, or two.
     """
     detector = face_detector() if detector is None else detector
     if detector is None or not len(original):
         return {}
-    rows = np.unique(np.linspace(0, len(original) - 1, _MOST_PAIRS).round().astype(int))
+    rows = np.unique(np.linspace(0, len(original) - 1, _MAX_PAIRS).round().astype(int))
     before, after = ([detector(image) for image in side[rows]] for side in (original, released))
     eyes = [
         (first, second)
@@ -133,21 +135,22 @@ def detection_retention(
         "detection_rate": float(np.mean([face is not None for face in after])),
         "detection_rate_clear": float(np.mean([face is not None for face in before])),
         "detection_images": float(len(rows)),
-        **_eyes_moved(*np.array(eyes).reshape(-1, 2, 2, 2).swapaxes(0, 1)),
+        **_eye_distances(*np.array(eyes).reshape(-1, 2, 2, 2).swapaxes(0, 1)),
     }
 
 
-def _eyes_moved(before: NDArray[np.float64], after: NDArray[np.float64]) -> dict[str, float]:
-    """Distances of eyes of shape (n_pairs, 2, 2), in pairs and mixed up."""
+def _eye_distances(before: NDArray[np.float64], after: NDArray[np.float64]) -> dict[str, float]:
+    """Distances of eyes of shape (n_pairs, 2, 2), in pairs and between pairs."""
     n = len(before)
-    apart = np.linalg.norm(before[:, 0] - before[:, 1], axis=1)[:, None]
+    eye_distance = np.linalg.norm(before[:, 0] - before[:, 1], axis=1)[:, None]
     # Every original (rows) with every release (columns).
-    moved = np.mean([cdist(before[:, eye], after[:, eye]) for eye in (0, 1)], axis=0) / apart
-    own = float(np.trace(moved) / n) if n else float("nan")
+    distances = np.mean([cdist(before[:, eye], after[:, eye]) for eye in (0, 1)], axis=0)
+    distances = distances / eye_distance
+    paired, total = np.trace(distances), distances.sum()
     return {
-        "landmark_distance": own,
+        "landmark_distance": float(paired / n) if n else float("nan"),
         "landmark_distance_chance": (
-            float((moved.sum() - np.trace(moved)) / (n * (n - 1))) if n > 1 else float("nan")
+            float((total - paired) / (n * (n - 1))) if n > 1 else float("nan")
         ),
         "landmark_images": float(n),
     }

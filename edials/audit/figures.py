@@ -1,20 +1,20 @@
-"""What one attacker's scores amount to: risk, excess over the floor, leakage, with intervals."""
+"""Figures of one attacker's scores: risk, excess over the floor, leakage, with intervals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics.album import album_figures, successes
+from ..metrics.album import album_figures, rank_1_success
 from ..metrics.leakage import (
-    Calibration,
     calibrate,
+    confidence_interval,
     in_cell_auc,
     in_cell_bits,
     in_cell_log_probabilities,
-    interval,
     log_predicted_cell,
     mean_by_person,
     rank_hits,
@@ -24,15 +24,14 @@ from ..metrics.risk import rank_1
 from ..metrics.verification import verification
 from .groups import worst_person
 
-#: An attacker is evidence if on clear photos it reaches this share of the best one's success.
-SANITY_SHARE = 0.7
-# Leakage and AUC say the same in two ways; their intervals hold together at 95 % (Bonferroni).
-BOTH = 0.975
+#: Level of the intervals of leakage and AUC, which measure one thing in two ways: together they
+#: hold at 95 % (Bonferroni).
+JOINT_LEVEL = 0.975
 
 
 @dataclass(frozen=True)
 class People:
-    """Who is on the images of one split.
+    """People on the images of one split.
 
     Attributes
     ----------
@@ -61,13 +60,13 @@ class AttackFigures:
     ----------
     name : str
     gallery_kind : str
-        "released" (retrained), "clear" (static), "choices", or "both" (all sound ones together).
+        Images that the attacker learns: "released", "clear", "choices", or "both" (the ensemble).
     clear_accuracy : float
         Rank-1 of the same attacker in the same role on clear photos.
     valid : bool
-        False if that is below the bar: then it is broken, and no evidence.
+        False if that is below the threshold: the attacker is broken and no evidence.
     risk_without_attributes : float
-        Rank-1 of who knows no attributes.
+        Rank-1 of an attacker who knows no attributes.
     risk, ci_low, ci_high : float
         Rank-1 of an attacker who knows the true attributes as well.
     rank_5 : float
@@ -78,22 +77,22 @@ class AttackFigures:
     in_cell_auc, auc_low, auc_high : float
         0.5 is chance.
     p_value : float
-        Of people exchanged inside their cells.
+        Of the scores, people permuted inside their cells.
     album_risk : float
-        Rank-1 with all released probe photos of a person pooled; what chance gives is
-        ``album_null``, seldom the floor.
+        Rank-1 with all released probe photos of a person pooled. Chance gives ``album_null``, which
+        is seldom the floor.
     effective_anonymity_set_size : float
         2 to the entropy of the posterior, geometric mean over people.
     validation_risk, validation_auc : float
-        What attackers are chosen by, the second where the first is equal; probe images had no part
-        in them.
+        Attackers are selected by the first, and by the second where the first is equal. Both are of
+        validation images only.
     risk_predicted_cell : float
-        Rank-1 of an attacker who reads the attributes off the released image; NaN if not tried.
+        Rank-1 of an attacker who predicts the attributes from the released image; NaN if not tried.
     album_null, album_null_high, album_p_value : float
-        Mean and 95 % quantile of the album risk with people exchanged inside their cells, and how
-        often that is as high.
+        Mean and 95 % quantile of the album risk with people permuted inside their cells, and share
+        of permutations that reach the album risk.
     worst_person_risk, worst_person_null : float
-        Highest success of one person who shares a cell, and its mean under the same exchange.
+        Highest success of one person who shares a cell, and its mean under the same permutations.
     people_above_twice_floor : int
     people_above_twice_floor_null : float
         People with more than twice their floor, and the number expected by chance.
@@ -101,24 +100,24 @@ class AttackFigures:
         Verification against impostors of the same cell, see
         :func:`edials.metrics.verification.verification`.
     probe_kind : str, default="released"
-        Which probes it was shown: "released", "clear" (its gallery is poisoned) or "choices".
+        Images that the attacker names: "released", "clear" (in a reverse attack) or "choices".
     still_learning : bool or None
         Whether more images made it stronger; None if that was not tried.
     pairs_of : str, default=""
-        Whose pairs (photo, what was released for it) it learned from as well: "the gallery", or
-        "31 other people"; empty for who learns from no pairs.
+        Source of the pairs (photo, its release) that it learned from: "the gallery", or "31 other
+        people"; empty without pairs.
     kind : str, default=""
-        What it tries, see :data:`edials.audit.attackers.base.KINDS`; "ensemble" for all sound ones
-        together, empty if nobody said.
+        See :data:`edials.audit.attackers.base.KINDS`; "ensemble" for all valid ones together, empty
+        if unknown.
     network, uses_encoder : bool, default=False
-        Whether it is a neural network, and whether it uses the anonymizer's own encoder.
+        Whether it is a neural network, and whether it uses the anonymizer's encoder.
     per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
         Confidential, and no part of tables and JSON, like the two below.
     person_scores : ndarray of shape (n_people, n_people)
-        Mean scores of everybody's validation and probe images (rows) for everybody (columns), as
-        the attacker gave them: for the test of all attackers together, which chooses nothing.
+        Mean scores of everybody's validation and probe images (rows) for everybody (columns), not
+        calibrated: for the test of all attackers together, which selects nothing.
     det : ndarray of shape (2, n_points)
-        False matches and false non-matches.
+        False match and false non-match rates.
     """
 
     name: str
@@ -168,111 +167,121 @@ class AttackFigures:
     uses_encoder: bool = False
 
 
-def judge_scores(
+def evaluate_scores(
     name: str,
     gallery_kind: str,
     *,
     validation: tuple[NDArray, People],
     probe: tuple[NDArray, People],
     clear_accuracy: float,
-    bar: float,
-    probe_kind: str = "released",
+    validity_threshold: float,
     log_cells: NDArray | None = None,
     seed: int = 0,
+    **description: Any,
 ) -> AttackFigures:
-    """Calibrate an attacker's scores on validation images and judge it on probe images.
+    """Calibrate an attacker's scores on validation images and evaluate them on probe images.
 
     Parameters
     ----------
     name, gallery_kind : str
     validation, probe : tuple (scores of shape (n_samples, n_people), People)
     clear_accuracy : float
-    bar : float
-        Clear accuracy that it needs to be evidence.
-    probe_kind : str, default="released"
+    validity_threshold : float
+        Clear accuracy that the attacker needs to be evidence.
     log_cells : ndarray of shape (n_probe_samples, n_cells), optional
-        Log-probability of every cell, read off the probe images.
+        Log-probability of every cell, predicted from the probe images.
     seed : int, default=0
         Of the resamples and permutations.
+    **description
+        More fields of :class:`AttackFigures` that describe the attacker, such as ``probe_kind``.
     """
-    calibration = calibrate(validation[0], validation[1].codes, validation[1].cells)
-    scores, people = np.asarray(probe[0], dtype=np.float64), probe[1]
-    ready = calibration(scores)
+    validation_scores, scores = (np.asarray(side[0], np.float64) for side in (validation, probe))
+    validation_people, people = validation[1], probe[1]
     codes, cells = people.codes, people.cells
-    log_q = in_cell_log_probabilities(ready, codes, cells)
+    calibration = calibrate(validation_scores, validation_people.codes, cells)
+    calibrated = calibration(scores)
+    log_q = in_cell_log_probabilities(calibrated, codes, cells)
     success = mean_by_person(rank_hits(log_q, codes, 1), codes)
-    floor = mean_by_person(1 / people.cell_sizes, codes)
+    excess = success - mean_by_person(1 / people.cell_sizes, codes)
     bits = mean_by_person(in_cell_bits(log_q, codes, cells), codes)
-    # Without a believed temperature the raw order is all there is to look at.
-    ordered = calibration.ordered(scores)
-    auc_people = mean_by_person(in_cell_auc(ordered, codes, cells), codes)
+    ranking = calibration.ranking_scores(scores)
+    auc = mean_by_person(in_cell_auc(ranking, codes, cells), codes)
+    auc_validation = in_cell_auc(
+        calibration.ranking_scores(validation_scores), validation_people.codes, cells
+    )
     present = np.unique(codes)
-    table = mean_scores_by_person(ordered, codes, len(cells))[np.ix_(present, present)]
-    exchanged = permute_within_cells(cells[present], seed=seed)
-    named = mean_scores_by_person(successes(log_q), codes, len(cells))[np.ix_(present, present)]
-    open_set, det = verification(ordered, codes, cells)
-    most = float(np.log2(np.bincount(cells).max()))
-    risk_low, risk_high = interval(success, seed=seed, bounds=(0, 1))
-    excess_low, excess_high = interval(success - floor, seed=seed, bounds=(-1, 1))
-    leakage_low, leakage_high = interval(bits, level=BOTH, seed=seed, bounds=(-np.inf, most))
-    auc_low, auc_high = interval(auc_people, level=BOTH, seed=seed, bounds=(0, 1))
+    permutations = permute_within_cells(cells[present], seed=seed)
+    table, success_table = (
+        mean_scores_by_person(rows, codes, len(cells))[np.ix_(present, present)]
+        for rows in (ranking, rank_1_success(log_q))
+    )
+    open_set, det = verification(ranking, codes, cells)
+    max_bits = float(np.log2(np.bincount(cells).max()))
+    ci_low, ci_high = confidence_interval(success, seed=seed, bounds=(0, 1))
+    excess_low, excess_high = confidence_interval(excess, seed=seed, bounds=(-1, 1))
+    leakage_low, leakage_high = confidence_interval(
+        bits, level=JOINT_LEVEL, seed=seed, bounds=(-np.inf, max_bits)
+    )
+    auc_low, auc_high = confidence_interval(auc, level=JOINT_LEVEL, seed=seed, bounds=(0, 1))
     return AttackFigures(
         name=name,
         gallery_kind=gallery_kind,
         clear_accuracy=clear_accuracy,
-        valid=clear_accuracy >= bar,
+        valid=clear_accuracy >= validity_threshold,
         risk_without_attributes=rank_1(scores, codes),
         risk=float(success.mean()),
-        ci_low=risk_low,
-        ci_high=risk_high,
-        rank_5=float(mean_by_person(rank_hits(log_q, codes, 5), codes).mean()),
-        in_cell_excess=float((success - floor).mean()),
+        ci_low=ci_low,
+        ci_high=ci_high,
+        rank_5=_rank_risk(log_q, codes, 5),
+        in_cell_excess=float(excess.mean()),
         excess_low=excess_low,
         excess_high=excess_high,
         leakage_bits=float(bits.mean()),
         leakage_low=leakage_low,
         leakage_high=leakage_high,
-        in_cell_auc=_mean(auc_people),
+        in_cell_auc=_finite_mean(auc),
         auc_low=auc_low,
         auc_high=auc_high,
-        p_value=permutation_p_value(table, exchanged),
+        p_value=permutation_p_value(table, permutations),
         effective_anonymity_set_size=_effective_anonymity_set_size(log_q, codes),
-        validation_risk=_known_cell_risk(calibration, *validation),
-        validation_auc=_mean(
-            in_cell_auc(calibration.ordered(validation[0]), validation[1].codes, cells)
+        validation_risk=_rank_risk(
+            in_cell_log_probabilities(
+                calibration(validation_scores), validation_people.codes, cells
+            ),
+            validation_people.codes,
         ),
-        probe_kind=probe_kind,
-        risk_predicted_cell=_predicted_cell_risk(ready, log_cells, people),
+        validation_auc=_finite_mean(auc_validation),
+        risk_predicted_cell=_predicted_cell_risk(calibrated, log_cells, people),
         per_person=success,
         per_person_bits=bits,
-        per_person_auc=auc_people,
+        per_person_auc=auc,
         person_scores=mean_scores_by_person(
-            np.concatenate([np.asarray(validation[0], dtype=np.float64), scores]),
-            np.concatenate([validation[1].codes, codes]),
+            np.concatenate([validation_scores, scores]),
+            np.concatenate([validation_people.codes, codes]),
             len(cells),
         ),
         det=det,
-        **album_figures(table, cells[present], exchanged),
-        **worst_person(named, cells[present], exchanged),
+        **album_figures(table, cells[present], permutations),
+        **worst_person(success_table, cells[present], permutations),
         **open_set,
+        **description,
     )
 
 
-def _mean(values: NDArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def _finite_mean(values: NDArray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
 
 
-def _predicted_cell_risk(ready: NDArray, log_cells: NDArray | None, people: People) -> float:
+def _rank_risk(log_q: NDArray, codes: NDArray[np.int64], rank: int = 1) -> float:
+    """Success at a rank, mean over people."""
+    return float(mean_by_person(rank_hits(log_q, codes, rank), codes).mean())
+
+
+def _predicted_cell_risk(calibrated: NDArray, log_cells: NDArray | None, people: People) -> float:
     if log_cells is None:
         return float("nan")
-    log_q = log_predicted_cell(ready, log_cells, people.cells)
-    return float(mean_by_person(rank_hits(log_q, people.codes, 1), people.codes).mean())
-
-
-def _known_cell_risk(calibration: Calibration, scores: NDArray, people: People) -> float:
-    log_q = in_cell_log_probabilities(calibration(scores), people.codes, people.cells)
-    return float(mean_by_person(rank_hits(log_q, people.codes, 1), people.codes).mean())
+    return _rank_risk(log_predicted_cell(calibrated, log_cells, people.cells), people.codes)
 
 
 def _effective_anonymity_set_size(log_q: NDArray, codes: NDArray[np.int64]) -> float:
@@ -281,17 +290,18 @@ def _effective_anonymity_set_size(log_q: NDArray, codes: NDArray[np.int64]) -> f
 
 
 def attribute_rank_floor(people: People, rank: int) -> float:
-    """Success of nothing but the true attributes at a rank: min(1, rank / people in the cell)."""
+    """Success at a rank of the true attributes alone: mean of min(1, rank / people in the cell)."""
     return float(mean_by_person(np.minimum(1, rank / people.cell_sizes), people.codes).mean())
 
 
 def predicted_floor(log_cells: NDArray, people: People) -> float:
-    """Success of nothing but the attributes when they are read off the image, not known.
+    """Success of the attributes alone if they are predicted from the image.
 
     Parameters
     ----------
     log_cells : ndarray of shape (n_samples, n_cells)
+        Log-probability of every cell.
     people : People
     """
-    nothing = np.zeros((len(log_cells), len(people.cells)))
-    return _predicted_cell_risk(nothing, log_cells, people)
+    no_scores = np.zeros((len(log_cells), len(people.cells)))
+    return _predicted_cell_risk(no_scores, log_cells, people)

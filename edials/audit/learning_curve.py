@@ -1,4 +1,4 @@
-"""Has the attacker learned what there is to learn, or would more images make it stronger?"""
+"""Would more images make an attacker stronger?"""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from ..metrics.leakage import interval
+from ..metrics.leakage import confidence_interval
 from ..metrics.linear_attack import LatentAttacker
-from .figures import BOTH, AttackFigures, judge_scores
-from .runner import AttackData
+from .attack_data import AttackData
+from .attackers.base import gallery_kind_of, probe_kind_of
+from .figures import JOINT_LEVEL, AttackFigures, evaluate_scores
 
-#: Shares of everybody's enrol images that an attacker learns from.
+#: Shares of everybody's gallery images that an attacker learns.
 SHARES = (0.25, 0.5, 1.0)
 
 
@@ -28,20 +29,19 @@ def is_cheap(attacker: Any) -> bool:
 def learning_curve(
     attackers: Sequence[Any],
     outcomes: Sequence[AttackFigures],
-    material: AttackData,
+    data: AttackData,
     seed: int,
     n_jobs: int | None,
 ) -> tuple[pd.DataFrame, list[AttackFigures]]:
-    """Train cheap attackers again on a quarter and a half of the gallery.
+    """Train cheap parrots again on a quarter and on half of the gallery.
 
     Parameters
     ----------
     attackers : sequence of attackers
-        See :mod:`edials.audit.attackers.base`; those that retrain and are cheap are tried.
+        See :mod:`edials.audit.attackers.base`.
     outcomes : sequence of AttackFigures
-        What they and others found with the whole gallery; matched by name.
-    material : AttackData
-        What they were given; a share of the photos is taken in all releases.
+        Their figures, and those of others, with the whole gallery; matched by name.
+    data : AttackData
     seed : int
     n_jobs : as joblib takes it
 
@@ -54,70 +54,65 @@ def learning_curve(
         The same with ``still_learning``: whether the whole gallery gave more leakage or a higher
         in-cell AUC than half of it, by an interval over people.
     """
-    found = {outcome.name: outcome for outcome in outcomes}
-    tried = [
+    valid = {outcome.name: outcome for outcome in outcomes if outcome.valid}
+    parrots = [
         attacker
         for attacker in attackers
         if is_cheap(attacker)
-        and getattr(attacker, "gallery_kind", "released") == "released"
-        and getattr(attacker, "probe_kind", "released") == "released"
-        and attacker.name in found
-        and found[attacker.name].valid
+        and gallery_kind_of(attacker) == probe_kind_of(attacker) == "released"
+        and attacker.name in valid
     ]
-    curves = Parallel(n_jobs=n_jobs)(
-        delayed(_with_less)(attacker, found[attacker.name], material, seed) for attacker in tried
+    smaller = Parallel(n_jobs=n_jobs)(
+        delayed(_with_smaller_galleries)(attacker, valid[attacker.name], data, seed)
+        for attacker in parrots
     )
-    rows, verdicts = [], {}
-    for curve in curves:
-        name = curve[-1].name
-        verdicts[name] = _still_learning(curve[-2], curve[-1], seed)
-        for share, outcome in zip(SHARES, curve, strict=True):
-            rows.append(
-                {
-                    "name": name,
-                    "share": share,
-                    "n_images": len(material.gallery("released", share)[1]),
-                    "leakage_bits": outcome.leakage_bits,
-                    "in_cell_auc": outcome.in_cell_auc,
-                    "still_learning": verdicts[name],
-                }
-            )
+    n_images = [len(data.gallery("released", share)[1]) for share in SHARES]
+    rows, still_learning = [], {}
+    for attacker, figures in zip(parrots, smaller, strict=True):
+        name, whole = attacker.name, valid[attacker.name]
+        still_learning[name] = _is_better(whole, figures[-1], seed)
+        for share, n, outcome in zip(SHARES, n_images, [*figures, whole], strict=True):
+            bits, auc = outcome.leakage_bits, outcome.in_cell_auc
+            rows.append((name, share, n, bits, auc, still_learning[name]))
     columns = ["name", "share", "n_images", "leakage_bits", "in_cell_auc", "still_learning"]
     return pd.DataFrame(rows, columns=columns), [
-        replace(outcome, still_learning=verdicts.get(outcome.name)) for outcome in outcomes
+        replace(outcome, still_learning=still_learning.get(outcome.name)) for outcome in outcomes
     ]
 
 
-def _with_less(
-    attacker: Any, whole: AttackFigures, material: AttackData, seed: int
+def _with_smaller_galleries(
+    attacker: Any, whole: AttackFigures, data: AttackData, seed: int
 ) -> list[AttackFigures]:
-    attacker, curve = copy.copy(attacker), []
+    """Figures with a quarter and with half of the gallery."""
+    attacker, figures = copy.copy(attacker), []
     for share in SHARES[:-1]:
-        attacker.fit(*material.gallery("released", share))
-        shown = material.images["released"]
-        validation, probe = (
-            (np.asarray(attacker.scores(shown[name]), np.float64), material.people[name])
-            for name in ("validation", "probe")
-        )
-        curve.append(
-            judge_scores(
+        attacker.fit(*data.gallery("released", share))
+        scores: dict[str, Any] = {
+            split: (
+                np.asarray(attacker.scores(data.images["released"][split]), np.float64),
+                data.people[split],
+            )
+            for split in ("validation", "probe")
+        }
+        figures.append(
+            evaluate_scores(
                 whole.name,
                 whole.gallery_kind,
-                validation=validation,
-                probe=probe,
+                **scores,
                 clear_accuracy=whole.clear_accuracy,
-                bar=0.0,
+                validity_threshold=0.0,
                 seed=seed,
             )
         )
-    return [*curve, whole]
+    return figures
 
 
-def _still_learning(half: AttackFigures, whole: AttackFigures, seed: int) -> bool:
+def _is_better(figures: AttackFigures, other: AttackFigures, seed: int) -> bool:
+    """Whether leakage or AUC is higher, by a paired interval over people."""
     return any(
-        interval(more - less, level=BOTH, seed=seed)[0] > 0
-        for more, less in (
-            (whole.per_person_bits, half.per_person_bits),
-            (whole.per_person_auc, half.per_person_auc),
+        confidence_interval(difference, level=JOINT_LEVEL, seed=seed)[0] > 0
+        for difference in (
+            figures.per_person_bits - other.per_person_bits,
+            figures.per_person_auc - other.per_person_auc,
         )
     )

@@ -1,19 +1,15 @@
-"""The attacks: every attacker proves itself on clear photos, then learns and is shown its part."""
+"""Run the attackers: each is validated on clear photos, then learns its gallery and is probed."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._validation import to_uint8
-from ..exceptions import IdentityLeakWarning
 from ..metrics.leakage import calibrate, combine
 from ..metrics.permutation import (
     mean_scores_by_person,
@@ -22,157 +18,143 @@ from ..metrics.permutation import (
     smallest_p_value,
 )
 from ..metrics.risk import rank_1
-from ..release.certification import is_blank
-from .attackers.base import kind_of
+from .attack_data import AttackData
+from .attackers.base import gallery_kind_of, kind_of, learner_of, probe_kind_of
 from .disclosure import donor_matches
-from .figures import SANITY_SHARE, AttackFigures, People, judge_scores
+from .figures import AttackFigures, People, evaluate_scores
 
-#: How the report calls all sound attackers together.
+#: Name of all valid attackers combined in a report.
 ENSEMBLE = "all together"
-# Pairs of other people are taken instead of the gallery's own if there are so many.
-_FEWEST_OTHERS, _FEWEST_PAIRS = 30, 300
-# By chance no more than once in a hundred does an attacker seem to work on clear photos.
-_WORKS = 0.01
+# An attacker is evidence if on clear photos it reaches this share of the best one's success ...
+_SANITY_SHARE = 0.7
+# ... and tells people of a cell apart there, by a permutation test at this level.
+_SANITY_LEVEL = 0.01
 
 
-@dataclass(frozen=True)
-class AttackData:
-    """What attackers are given.
-
-    Attributes
-    ----------
-    images : dict of str to dict of str to ndarray
-        By kind ("clear", "released", "choices") and split; rows of a split match over kinds.
-    people : dict of str to People
-        By split.
-    log_cells : ndarray of shape (n_probe_samples, n_cells)
-        Log-probability of every cell, read off the released probe images.
-    fresh : list of ndarray
-        Further releases of the enrolled photos, in their order; blank where withheld.
-    pairs : tuple of two ndarrays
-        Clear photos, and what was released for them.
-    pairs_of : str
-        Whose: in words.
-    strangers : tuple (images, codes) or None
-        Clear photos of people outside the gallery, with codes below 0, if there are enough.
-    """
-
-    images: dict[str, dict[str, NDArray]]
-    people: dict[str, People]
-    log_cells: NDArray[np.float64]
-    fresh: list[NDArray]
-    pairs: tuple[NDArray, NDArray]
-    pairs_of: str
-    strangers: tuple[NDArray, NDArray[np.int64]] | None
-
-    def gallery(self, kind: str, share: float = 1.0) -> tuple[NDArray, NDArray[np.int64]]:
-        """Enrolled images and people; released ones with all fresh releases.
-
-        A ``share`` below 1 takes so many of everybody's photos, at least one, in all releases.
-        """
-        codes = self.people["enrol"].codes
-        turn = pd.Series(codes).groupby(codes).cumcount().to_numpy()
-        photos = np.flatnonzero(turn < np.maximum(1, np.ceil(share * np.bincount(codes)))[codes])
-        parts = [self.images[kind]["enrol"][photos]]
-        people = [codes[photos]]
-        for release in self.fresh if kind == "released" else ():
-            there = photos[~is_blank(release[photos])]
-            parts.append(release[there])
-            people.append(codes[there])
-        return np.concatenate(parts), np.concatenate(people)
-
-
-def fresh_releases(
-    anonymizer: Any, enrolled: NDArray[np.uint8], count: int, seed: int
-) -> list[NDArray[np.uint8]]:
-    """Anonymize the enrolled photos anew, as anybody can who has them and the method.
-
-    Parameters
-    ----------
-    anonymizer : anonymizer with ``rekeyed``, or anything else
-        Without it, or if a new key changes nothing, there are no fresh releases.
-    enrolled : ndarray of shape (n_samples, height, width, 3), dtype uint8
-    count : int
-    seed : int
-    """
-    if not hasattr(anonymizer, "rekeyed"):
-        return []
-    keys = [anonymizer.rekeyed(seed + turn) for turn in range(count)]
-    with warnings.catch_warnings():
-        # Its user has seen them when the release was made.
-        warnings.simplefilter("ignore", IdentityLeakWarning)
-        first = to_uint8(keys[0].transform(enrolled[:8]))
-        if np.array_equal(
-            first, to_uint8(anonymizer.rekeyed(seed + count).transform(enrolled[:8]))
-        ):
-            return []
-        return [to_uint8(key.transform(enrolled)) for key in keys]
-
-
-def pairs_to_learn_from(
-    before: NDArray[np.uint8],
-    after: NDArray[np.uint8],
-    enrol: NDArray[np.int64],
-    others: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    fresh: list[NDArray[np.uint8]],
-) -> dict[str, Any]:
-    """Pairs of other people if there are enough of them, else those of the gallery.
-
-    Parameters
-    ----------
-    before, after : ndarray of shape (n_samples, height, width, 3), dtype uint8
-    enrol, others : ndarray of int
-        Rows of the gallery, and of people outside it.
-    codes : ndarray of shape (n_others,)
-        Who they are.
-    fresh : list of ndarray
-        Further releases of the gallery.
-    """
-    n_others = len(np.unique(codes))
-    enough = n_others >= _FEWEST_OTHERS
-    strangers = (before[others], -1 - codes) if enough else None
-    if enough and len(others) >= _FEWEST_PAIRS:
-        pairs, whose = (before[others], after[others]), f"{n_others} other people"
-    else:
-        there = [~is_blank(release) for release in fresh]
-        clear = [before[enrol], *(before[enrol][seen] for seen in there)]
-        released = [after[enrol], *(r[seen] for r, seen in zip(fresh, there, strict=True))]
-        pairs, whose = (np.concatenate(clear), np.concatenate(released)), "the gallery"
-    return {"pairs": pairs, "pairs_of": whose, "strangers": strangers}
-
-
-class Attack(NamedTuple):
-    """One attacker's scores for clear probes, its scores by split, and what else it measured."""
+class AttackScores(NamedTuple):
+    """One attacker's scores for clear probes, its scores by split, and its further measures."""
 
     clear: NDArray[np.float64]
-    scores: dict[str, NDArray[np.float64]]
+    by_split: dict[str, NDArray[np.float64]]
     measures: dict[str, float]
 
 
-def _attack(entries: list[Any], material: AttackData) -> list[Attack]:
-    """Let a learner prove itself on clear photos, then play its roles, learning once for each."""
-    learner = getattr(entries[0], "learner", entries[0])
-    probe, clear = material.people["probe"], material.images["clear"]
-    _learn(learner, material, "clear", on_clear=True)
-    on_clear = _scores(entries[0].name, learner, clear["probe"], len(probe.cells))
-    attacks = {}
+def attack_all(
+    attackers: Sequence[Any],
+    data: AttackData,
+    *,
+    seed: int,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+    encoder: Any = None,
+) -> tuple[list[AttackFigures], dict[str, dict[str, float]]]:
+    """Run and evaluate every attacker, then all valid ones combined.
+
+    Parameters
+    ----------
+    attackers : sequence of attackers
+        Those that share a learner run as one.
+    data : AttackData
+    seed : int
+        Of resamples and permutations.
+    n_jobs : as joblib takes it
+    verbose : int, default=0
+        1 shows a progress bar.
+    encoder : AdversarialAutoencoder, optional
+        The anonymizer's: the report says which attackers use it.
+
+    Returns
+    -------
+    outcomes : list of AttackFigures
+    measures : dict of str to dict
+        Further measures by the attackers' names.
+    """
+    kinds = [kind_of(attacker) for attacker in attackers]  # refuses a kind before the work
+    scores = _scores_of_all(attackers, data, n_jobs, verbose)
+    people = data.people
+    thresholds = _validity_thresholds(attackers, scores, people["probe"], seed)
+    outcomes, ensemble = [], []
+    for attacker, kind, attack, threshold in zip(attackers, kinds, scores, thresholds, strict=True):
+        probe_kind = probe_kind_of(attacker)
+        outcome = evaluate_scores(
+            attacker.name,
+            gallery_kind_of(attacker),
+            validation=(attack.by_split["validation"], people["validation"]),
+            probe=(attack.by_split["probe"], people["probe"]),
+            clear_accuracy=rank_1(attack.clear, people["probe"].codes),
+            validity_threshold=threshold,
+            log_cells=data.log_cells if probe_kind == "released" else None,
+            seed=seed,
+            probe_kind=probe_kind,
+            kind=kind,
+            pairs_of=data.pairs_of if hasattr(learner_of(attacker), "fit_pairs") else "",
+            network=bool(getattr(attacker, "network", False)),
+            uses_encoder=_uses(attacker, encoder),
+        )
+        outcomes.append(outcome)
+        # A reverse attack is shown photos, not the release, so its scores do not add to the others.
+        if outcome.valid and probe_kind != "clear":
+            ensemble.append(attack)
+    if len(ensemble) > 1:
+        outcomes.append(_evaluate_ensemble(ensemble, data, seed))
+    measures = {
+        attacker.name: attack.measures
+        for attacker, attack in zip(attackers, scores, strict=True)
+        if attack.measures
+    }
+    return outcomes, measures
+
+
+def _scores_of_all(
+    attackers: Sequence[Any], data: AttackData, n_jobs: int | None, verbose: int
+) -> list[AttackScores]:
+    """Scores of the attackers in their order, learner by learner in parallel."""
+    roles: dict[int, list[Any]] = {}
+    for attacker in attackers:
+        roles.setdefault(id(learner_of(attacker)), []).append(attacker)
+    # Processes return scores only; fitted attackers, with their networks, stay there.
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_run_learner)(group, data) for group in roles.values()
+    )
+    bar = tqdm(results, desc="attacks", total=len(roles), disable=not verbose)
+    scores = {
+        id(attacker): attack
+        for group, attacks in zip(roles.values(), bar, strict=True)
+        for attacker, attack in zip(group, attacks, strict=True)
+    }
+    return [scores[id(attacker)] for attacker in attackers]
+
+
+def _run_learner(attackers: list[Any], data: AttackData) -> list[AttackScores]:
+    """Validate a learner on clear photos, then run its roles, learning once for each gallery."""
+    learner, clear = learner_of(attackers[0]), data.images["clear"]["probe"]
+    n_people = len(data.people["probe"].cells)
+    _learn(learner, data, "clear", on_clear=True)
+    on_clear = _checked_scores(attackers[0].name, learner, clear, n_people)
     learned = None if hasattr(learner, "fit_pairs") else "clear"
-    # Clear galleries first: the learner has just seen one.
-    for entry in sorted(entries, key=lambda entry: _gallery_kind(entry) != "clear"):
-        if _gallery_kind(entry) != learned:
-            learned = _gallery_kind(entry)
-            _learn(learner, material, learned)
-        images = material.images[getattr(entry, "probe_kind", "released")]
-        found = {
-            name: _scores(entry.name, learner, images[name], len(probe.cells))
-            for name in ("validation", "probe")
+    scores = {}
+    # Clear galleries first: the learner knows one already.
+    for attacker in sorted(attackers, key=lambda a: gallery_kind_of(a) != "clear"):
+        if gallery_kind_of(attacker) != learned:
+            learned = gallery_kind_of(attacker)
+            _learn(learner, data, learned)
+        images = data.images[probe_kind_of(attacker)]
+        by_split = {
+            split: _checked_scores(attacker.name, learner, images[split], n_people)
+            for split in ("validation", "probe")
         }
-        attacks[id(entry)] = Attack(on_clear, found, _measures(entry, material))
-    return [attacks[id(entry)] for entry in entries]
+        scores[id(attacker)] = AttackScores(on_clear, by_split, _measures(attacker, data))
+    return [scores[id(attacker)] for attacker in attackers]
 
 
-def _scores(name: str, learner: Any, images: NDArray, n_people: int) -> NDArray[np.float64]:
+def _learn(learner: Any, data: AttackData, kind: str, *, on_clear: bool = False) -> None:
+    if hasattr(learner, "fit_pairs"):
+        clear, released = data.pairs
+        learner.fit_pairs(clear, clear if on_clear else released)
+    learner.fit(*data.gallery(kind))
+
+
+def _checked_scores(name: str, learner: Any, images: NDArray, n_people: int) -> NDArray[np.float64]:
     scores = np.asarray(learner.scores(images), dtype=np.float64)
     if scores.shape != (len(images), n_people) or not np.isfinite(scores).all():
         raise ValueError(
@@ -183,164 +165,80 @@ def _scores(name: str, learner: Any, images: NDArray, n_people: int) -> NDArray[
     return scores
 
 
-def _gallery_kind(attacker: Any) -> str:
-    return getattr(attacker, "gallery_kind", "released")
-
-
-def _learn(learner: Any, material: AttackData, kind: str, *, on_clear: bool = False) -> None:
-    if hasattr(learner, "fit_pairs"):
-        clear, released = material.pairs
-        learner.fit_pairs(clear, clear if on_clear else released)
-    learner.fit(*material.gallery(kind))
-
-
-def _measures(attacker: Any, material: AttackData) -> dict[str, float]:
-    clear, released = (material.images[kind]["probe"] for kind in ("clear", "released"))
-    found: dict[str, float] = {}
+def _measures(attacker: Any, data: AttackData) -> dict[str, float]:
+    """Figures of its own, and how often outputs match enrolled people by its embedding."""
+    clear, released = (data.images[kind]["probe"] for kind in ("clear", "released"))
+    measures: dict[str, float] = {}
     if hasattr(attacker, "measures"):
-        found |= attacker.measures(clear, released)
+        measures |= attacker.measures(clear, released)
     embed = getattr(attacker, "embed", None)
-    if embed is not None and _gallery_kind(attacker) == "clear":
-        codes = material.people["probe"].codes
-        impostors = material.strangers or (clear, codes)
-        found |= donor_matches(embed, material.gallery("clear"), impostors, (released, codes))
-    return found
+    if embed is not None and gallery_kind_of(attacker) == "clear":
+        codes = data.people["probe"].codes
+        impostors = data.impostors or (clear, codes)
+        measures |= donor_matches(embed, data.gallery("clear"), impostors, (released, codes))
+    return measures
 
 
-def attack_all(
-    attackers: list[Any],
-    material: AttackData,
-    seed: int,
-    n_jobs: int | None,
-    verbose: int,
-    encoder: Any = None,
-) -> tuple[list[AttackFigures], dict[str, dict[str, float]]]:
-    """Run every attacker, then all sound ones together, and judge them.
+def _validity_thresholds(
+    attackers: Sequence[Any], scores: list[AttackScores], probe: People, seed: int
+) -> list[float]:
+    """Clear accuracy that each attacker needs: a share of the best one's, or what it declares.
 
-    Parameters
-    ----------
-    attackers : list of attackers
-        Those that share a learner are run as one.
-    material : AttackData
-    seed : int
-        Of resamples and permutations.
-    n_jobs : as joblib takes it
-    verbose : int
-        Whether a bar shows the progress.
-    encoder : AdversarialAutoencoder, optional
-        The anonymizer's own: who uses it is told by it.
-
-    Returns
-    -------
-    outcomes : list of AttackFigures
-    measures : dict of str to dict
-        What attackers measured besides, by their names.
+    Infinite for an attacker who does not tell the people of a cell apart on clear photos: a share
+    of the best one's success, which may be none, would prove nothing.
     """
-    kinds = [kind_of(attacker) for attacker in attackers]  # before the work, since it can refuse
-    learners: dict[int, list[Any]] = {}
-    for attacker in attackers:
-        learners.setdefault(id(getattr(attacker, "learner", attacker)), []).append(attacker)
-    attacks = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_attack)(entries, material) for entries in learners.values()
+    # Where few people share a cell, telling any people apart has to do.
+    testable = smallest_p_value(probe.cells) < _SANITY_LEVEL / 10
+    cells = probe.cells if testable else np.zeros_like(probe.cells)
+    permutations = permute_within_cells(cells, seed=seed)
+    level = max(_SANITY_LEVEL, 2 * smallest_p_value(cells))
+    declared = [getattr(attacker, "threshold_over_chance", None) for attacker in attackers]
+    best = max(
+        (
+            rank_1(attack.clear, probe.codes)
+            for attack, multiple in zip(scores, declared, strict=True)
+            if multiple is None
+        ),
+        default=0.0,
     )
-    groups = list(tqdm(attacks, desc="attacks", total=len(learners), disable=not verbose))
-    # Only figures come back from the processes; fitted attackers, with their networks, do not.
-    found = {
-        id(entry): attack
-        for entries, group in zip(learners.values(), groups, strict=True)
-        for entry, attack in zip(entries, group, strict=True)
-    }
-    people = material.people
-    bars = _bars(attackers, [found[id(attacker)] for attacker in attackers], people["probe"], seed)
-    outcomes, sound, measures = [], [], {}
-    for attacker, kind, bar in zip(attackers, kinds, bars, strict=True):
-        attack = found[id(attacker)]
-        outcome = judge_scores(
-            attacker.name,
-            _gallery_kind(attacker),
-            validation=(attack.scores["validation"], people["validation"]),
-            probe=(attack.scores["probe"], people["probe"]),
-            clear_accuracy=rank_1(attack.clear, people["probe"].codes),
-            bar=bar,
-            probe_kind=getattr(attacker, "probe_kind", "released"),
-            log_cells=material.log_cells if _sees_release(attacker) else None,
-            seed=seed,
-        )
-        outcomes.append(replace(outcome, kind=kind, **_facts(attacker, material, encoder)))
-        if attack.measures:
-            measures[attacker.name] = attack.measures
-        # Who is shown the photos themselves attacks something else, and does not join the others.
-        if outcome.valid and getattr(attacker, "probe_kind", "released") != "clear":
-            sound.append(attack)
-    if len(sound) > 1:
-        outcomes.append(_ensemble(sound, material, seed))
-    return outcomes, measures
-
-
-def _bars(attackers: list[Any], found: list[Attack], probe: People, seed: int) -> list[float]:
-    """What each has to reach on clear photos: a share of the best one's success, or its own bar.
-
-    Infinite for who does not tell the people of a cell apart on clear photos: then a share of the
-    best one's success, itself perhaps none, proves nothing.
-    """
-    # Where few share a cell, telling anybody from anybody has to do.
-    enough = smallest_p_value(probe.cells) < _WORKS / 10
-    cells = probe.cells if enough else np.zeros_like(probe.cells)
-    exchanged = permute_within_cells(cells, seed=seed)
-    needed = max(_WORKS, 2 * smallest_p_value(cells))
-    own = [getattr(attacker, "times_chance", None) for attacker in attackers]
-    success = [rank_1(attack.clear, probe.codes) for attack in found]
-    best = max((s for s, bar in zip(success, own, strict=True) if bar is None), default=0.0)
-    bars = []
-    for attack, bar in zip(found, own, strict=True):
+    thresholds = []
+    for attack, multiple in zip(scores, declared, strict=True):
         table = mean_scores_by_person(attack.clear, probe.codes, len(probe.cells))
-        works = permutation_p_value(table, exchanged) <= needed
-        wanted = SANITY_SHARE * best if bar is None else min(1.0, bar / len(probe.cells))
-        bars.append(wanted if works else np.inf)
-    return bars
+        works = permutation_p_value(table, permutations) <= level
+        share = _SANITY_SHARE * best if multiple is None else min(1.0, multiple / len(probe.cells))
+        thresholds.append(share if works else np.inf)
+    return thresholds
 
 
-def _facts(attacker: Any, material: AttackData, encoder: Any) -> dict[str, Any]:
-    """What a report says of an attacker beside its figures."""
-    used = getattr(attacker, "encode", None)
-    learner = getattr(attacker, "learner", attacker)
-    return {
-        "pairs_of": material.pairs_of if hasattr(learner, "fit_pairs") else "",
-        "network": bool(getattr(attacker, "network", False)),
-        "uses_encoder": encoder is not None and encoder in (used, getattr(used, "__self__", None)),
-    }
+def _uses(attacker: Any, encoder: Any) -> bool:
+    """Whether an attacker's ``encode`` is the encoder or a method of it."""
+    encode = getattr(attacker, "encode", None)
+    return encoder is not None and encoder in (encode, getattr(encode, "__self__", None))
 
 
-def _sees_release(attacker: Any) -> bool:
-    return getattr(attacker, "probe_kind", "released") == "released"
+def _evaluate_ensemble(scores: list[AttackScores], data: AttackData, seed: int) -> AttackFigures:
+    """All valid attackers combined: the sum of their calibrated scores, calibrated again.
 
-
-def _ensemble(found: list[Attack], material: AttackData, seed: int) -> AttackFigures:
-    """All sound attackers together: the sum of their scores, calibrated again.
-
-    On clear photos their standardized scores are added up.
+    On clear photos their standardized scores are summed.
     """
-    people = material.people
+    people = data.people
     validation = people["validation"]
     calibrations = [
-        calibrate(attack.scores["validation"], validation.codes, validation.cells)
-        for attack in found
+        calibrate(attack.by_split["validation"], validation.codes, validation.cells)
+        for attack in scores
     ]
-    together = {
-        name: combine(calibrations, [attack.scores[name] for attack in found])
-        for name in ("validation", "probe")
+    combined = {
+        split: (combine(calibrations, [attack.by_split[split] for attack in scores]), people[split])
+        for split in ("validation", "probe")
     }
-    outcome = judge_scores(
+    clear = np.sum([attack.clear / (attack.clear.std() or 1.0) for attack in scores], axis=0)
+    return evaluate_scores(
         ENSEMBLE,
         "both",
-        validation=(together["validation"], validation),
-        probe=(together["probe"], people["probe"]),
-        clear_accuracy=rank_1(
-            np.sum([attack.clear / (attack.clear.std() or 1.0) for attack in found], axis=0),
-            people["probe"].codes,
-        ),
-        bar=0.0,
-        log_cells=material.log_cells,
+        **combined,
+        clear_accuracy=rank_1(clear, people["probe"].codes),
+        validity_threshold=0.0,
+        log_cells=data.log_cells,
         seed=seed,
+        kind="ensemble",
     )
-    return replace(outcome, kind="ensemble")

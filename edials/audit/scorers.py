@@ -13,9 +13,9 @@ from .._labels import check_attributes, encode_labels
 from .._validation import check_images, to_uint8
 from ..exceptions import InvalidLabelsError
 from ..metrics.risk import attribute_cells, cross_validated_excess, cross_validated_risk
-from ..release.certification import is_blank
 from .attackers.base import PixelAttacker
-from .utility import LinearJudge, person_disjoint_utility
+from .copies import find_blanks
+from .utility import LinearAttributeClassifier, f1_by_attribute, predict_all
 
 
 def reidentification_risk(
@@ -40,16 +40,16 @@ def reidentification_risk(
 
 
 def _released(anonymized: ArrayLike, identity: ArrayLike) -> tuple[NDArray, NDArray[np.int64]]:
-    """Images, and who is on them; nobody where one was withheld: a blank shows nobody."""
+    """Images and the codes of the people on them; -1 where an image was withheld."""
     images = to_uint8(check_images(anonymized)[0])
     people = encode_labels(identity, name="identity", n_samples=len(images)).codes
-    return images, np.where(is_blank(images), -1, people)
+    return images, np.where(find_blanks(images), -1, people)
 
 
 def excess_risk(
     anonymized: ArrayLike, identity: ArrayLike, attributes: Any = None, *, attacker: Any = None
 ) -> float:
-    """Rank-1 success of who knows the kept attributes as well, above what these alone give.
+    """Rank-1 success of an attacker who knows the attributes, above what these alone give.
 
     Inside the true cell, less 1 / people in it, mean over people.
 
@@ -58,8 +58,9 @@ def excess_risk(
     anonymized : array-like of shape (n_samples, height, width, 3)
     identity : array-like of shape (n_samples,)
     attributes : DataFrame or array-like, optional
-        The kept ones; None is one cell.
+        None is one cell.
     attacker : see :mod:`edials.audit.attackers.base`, optional
+        None takes :class:`~edials.audit.attackers.base.PixelAttacker`.
     """
     images, people = _released(anonymized, identity)
     cells = attribute_cells(people, check_attributes(attributes, len(people)))
@@ -71,28 +72,28 @@ def utility_retention(
 ) -> float:
     """Macro-F1 on released images over macro-F1 on clear ones, mean over attributes.
 
-    Judged by linear models trained on clear images of other people; 1 is nothing lost.
+    By linear models trained on clear images of other people; 1 is nothing lost.
 
     Parameters
     ----------
     original, anonymized : array-like of shape (n_samples, height, width, 3)
     attributes : DataFrame or array-like
     identity : array-like of shape (n_samples,)
-        Who is on each image, none missing.
+        Person on each image, none missing.
     """
     clear, released = (to_uint8(check_images(side)[0]) for side in (original, anonymized))
     table = check_attributes(attributes, len(clear))
     if table is None:
         raise InvalidLabelsError("utility_retention needs attributes; expected at least one.")
     people = encode_labels(identity, name="identity", n_samples=len(clear)).codes
-    scores = person_disjoint_utility(
-        {"clear": clear, "released": released}, table, people, LinearJudge()
-    )
+    kinds = {"clear": clear, "released": released}
+    predicted = predict_all(kinds, table, people, LinearAttributeClassifier())
+    scores = f1_by_attribute(predicted, table)
     return float((scores["released"] / scores["clear"]).mean())
 
 
 class ReleaseScorer(BaseEstimator):
-    """A scorer that anonymizes the test fold and asks for ``identity`` and ``attributes``.
+    """A scorer that anonymizes the test fold and requests ``identity`` and ``attributes``.
 
     Switch metadata routing on, then pass both in ``params``.
 
@@ -110,7 +111,7 @@ class ReleaseScorer(BaseEstimator):
     def score(
         self, estimator: Any, X: ArrayLike, y: Any = None, *, identity: Any, attributes: Any = None
     ) -> float:
-        """Anonymize ``X`` and measure; ``y`` stands in where ``attributes`` is None.
+        """Anonymize ``X`` and measure; ``y`` are the attributes where these are None.
 
         Parameters
         ----------
@@ -120,43 +121,36 @@ class ReleaseScorer(BaseEstimator):
         identity : array-like of shape (n_samples,)
         attributes : DataFrame or array-like, optional
         """
-        released = _anonymizer_of(estimator).transform(X)
-        kept = y if attributes is None else attributes
-        return self.measure(X, released, identity, kept)
+        steps = (step for _, step in getattr(estimator, "steps", []) if hasattr(step, "anonymize"))
+        released = next(steps, estimator).transform(X)
+        return self.measure(X, released, identity, y if attributes is None else attributes)
 
     def __call__(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         return self.score(estimator, X, y, **metadata)
 
 
-def _anonymizer_of(estimator: Any) -> Any:
-    for _, step in getattr(estimator, "steps", []):
-        if hasattr(step, "anonymize"):
-            return step
-    return estimator
-
-
-def _minus_risk(original: Any, released: Any, identity: Any, kept: Any) -> float:
+# Functions with names, so that scorers can be pickled.
+def _minus_risk(original: Any, released: Any, identity: Any, attributes: Any) -> float:
     return -reidentification_risk(released, identity)
 
 
-def _minus_excess(original: Any, released: Any, identity: Any, kept: Any) -> float:
-    return -excess_risk(released, identity, kept)
+def _minus_excess(original: Any, released: Any, identity: Any, attributes: Any) -> float:
+    return -excess_risk(released, identity, attributes)
 
 
-def _retained(original: Any, released: Any, identity: Any, kept: Any) -> float:
-    return utility_retention(original, released, kept, identity)
+def _retention(original: Any, released: Any, identity: Any, attributes: Any) -> float:
+    return utility_retention(original, released, attributes, identity)
 
 
 #: Scorers for ``scoring=``; risks are negated, since scikit-learn takes higher as better.
 neg_reidentification_risk_scorer = ReleaseScorer(_minus_risk)
 neg_excess_risk_scorer = ReleaseScorer(_minus_excess)
-utility_retention_scorer = ReleaseScorer(_retained)
+utility_retention_scorer = ReleaseScorer(_retention)
 
 
 def utility_minus_excess(
-    original: NDArray, released: NDArray, identity: ArrayLike, kept: Any
+    original: NDArray, released: NDArray, identity: ArrayLike, attributes: Any
 ) -> float:
-    """A measure for :class:`ReleaseScorer` that sees both sides: retention less excess risk."""
-    return _retained(original, released, identity, kept) - max(
-        0.0, excess_risk(released, identity, kept)
-    )
+    """Utility retention less excess risk, a measure for :class:`ReleaseScorer`."""
+    excess = excess_risk(released, identity, attributes)
+    return utility_retention(original, released, attributes, identity) - max(0.0, excess)

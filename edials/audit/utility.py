@@ -1,4 +1,4 @@
-"""Utility: what judges who never saw these people still read off the images."""
+"""Utility: attributes that classifiers predict on people they never saw."""
 
 from __future__ import annotations
 
@@ -21,39 +21,11 @@ from .._validation import check_images, to_rows
 from .groups import SMALL_GROUP
 
 _FOLDS = 3
-_GROUPS = 12  # values of an attribute that still make groups
+_MAX_GROUPS = 12  # more values of an attribute make no groups to compare
 
 
-def macro_f1(
-    judge: Any, images: NDArray, attributes: pd.DataFrame, withheld: NDArray[np.bool_] | None = None
-) -> dict[str, float]:
-    """Macro-F1 of every attribute, in [0, 1]; a withheld image counts as wrong.
-
-    Parameters
-    ----------
-    judge : AttributeClassifier, or anything with ``predict_table``
-        Trained on other people's clear images.
-    images : ndarray of shape (n_samples, height, width, 3)
-    attributes : DataFrame of shape (n_samples, n_attributes)
-        True labels; rows where one is missing do not count for it.
-    withheld : ndarray of bool, shape (n_samples,), optional
-    """
-    table = judge.predict_table(images)
-    scores = {}
-    for name in attributes.columns:
-        known = attributes[name].notna().to_numpy()
-        true = attributes[name].to_numpy()[known].astype(str)
-        guess = table[name].to_numpy()[known].astype(str)
-        if withheld is not None:
-            guess = np.where(withheld[known], "withheld", guess)
-        scores[str(name)] = float(
-            f1_score(true, guess, labels=np.unique(true), average="macro", zero_division=0)
-        )
-    return scores
-
-
-class LinearJudge(BaseEstimator):
-    """One linear discriminant analysis on pixel components per attribute: quick, and no network.
+class LinearAttributeClassifier(BaseEstimator):
+    """One linear discriminant analysis on pixel components per attribute: fast, and no network.
 
     Parameters
     ----------
@@ -63,18 +35,19 @@ class LinearJudge(BaseEstimator):
     def __init__(self, n_components: int = 100):
         self.n_components = n_components
 
-    def fit(self, images: NDArray, attributes: pd.DataFrame) -> LinearJudge:
+    def fit(self, images: NDArray, attributes: pd.DataFrame) -> LinearAttributeClassifier:
         """Learn every attribute from the images that have its label."""
         rows = to_rows(check_images(images)[0])
         self.models_ = {}
         for name in attributes.columns:
             known = attributes[name].notna().to_numpy()
-            count = max(1, min(self.n_components, int(known.sum()) // 3))
             labels = attributes[name][known].astype(str)
-            if labels.nunique() < 2:  # nothing to tell apart, or nothing known
-                model: Any = DummyClassifier(strategy="most_frequent")
-                self.models_[name] = model.fit([[0]], labels.unique()[:1] if len(labels) else [""])
+            if labels.nunique() < 2:
+                constant = labels.unique()[:1] if len(labels) else [""]
+                dummy = DummyClassifier(strategy="most_frequent")
+                self.models_[name] = dummy.fit([[0]], constant)
                 continue
+            count = max(1, min(self.n_components, len(labels) // 3))
             model = make_pipeline(
                 PCA(count, svd_solver="randomized", whiten=True, random_state=0),
                 LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
@@ -91,89 +64,133 @@ class LinearJudge(BaseEstimator):
         return pd.DataFrame({name: model.predict(rows) for name, model in self.models_.items()})
 
 
-def person_disjoint_utility(
-    kinds: dict[str, NDArray], attributes: pd.DataFrame, people: NDArray[np.int64], judge: Any
-) -> pd.DataFrame:
-    """Macro-F1 of every attribute, judged by models that never saw the person.
-
-    Parameters
-    ----------
-    kinds : dict of str to ndarray of shape (n_samples, height, width, 3)
-        "clear", "released", and others to judge alike; the same rows in each.
-    attributes : DataFrame of shape (n_samples, n_attributes)
-    people : ndarray of shape (n_samples,)
-    judge : fitted AttributeClassifier, LinearJudge, or anything like it
-        With ``fit`` and not fitted: trained on clear images of two thirds of the people and asked
-        about the others. Fitted: asked as it is; it must not know these people.
-
-    Returns
-    -------
-    DataFrame of shape (n_attributes, n_kinds + 2)
-        Columns "majority" (always the most frequent class), the kinds, and "trained on released",
-        the same judge trained on released and asked about clear images (NaN for a fitted judge).
-    """
-    return f1_by_attribute(predict_all(kinds, attributes, people, judge), attributes)
-
-
 def predict_all(
     kinds: dict[str, NDArray],
     attributes: pd.DataFrame,
     people: NDArray[np.int64],
-    judge: Any,
+    classifier: Any,
     withheld: NDArray[np.bool_] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Predicted labels behind :func:`person_disjoint_utility`, whose parameters the first four are.
+    """Predict the attributes on every kind of images, by classifiers that never saw the person.
 
     Parameters
     ----------
-    kinds, attributes, people, judge
+    kinds : dict of str to ndarray of shape (n_samples, height, width, 3)
+        "clear", "released", and others; the same rows in each.
+    attributes : DataFrame of shape (n_samples, n_attributes)
+    people : ndarray of shape (n_samples,)
+    classifier : AttributeClassifier, LinearAttributeClassifier, or anything with ``predict_table``
+        Not fitted: trained on clear images of two thirds of the people, for the others. Fitted:
+        used as it is; it must not know these people.
     withheld : ndarray of bool, shape (n_samples,), optional
-        Where nothing was released: what a judge says there is "withheld", and no judge is trained
-        on it.
+        Images that were not released: their prediction is "withheld", and none of them is trained
+        on.
 
     Returns
     -------
     dict of str to DataFrame of shape (n_samples, n_attributes)
-        For "majority", every kind, and (unless the judge is fitted) "trained on released".
+        For "majority" (always the most frequent class), every kind, and, unless the classifier is
+        fitted, "trained on released": trained on released images and applied to clear ones.
     """
-    majority = attributes.apply(lambda column: column.mode().iloc[0]).to_dict()
-    constant = pd.DataFrame({name: [value] * len(attributes) for name, value in majority.items()})
-    tables = {"majority": constant}
-    if hasattr(judge, "module_") or not hasattr(judge, "fit"):
-        tables |= {kind: judge.predict_table(images) for kind, images in kinds.items()}
+    n_samples = len(attributes)
+    majority = {name: [column.mode().iloc[0]] * n_samples for name, column in attributes.items()}
+    predicted = {"majority": pd.DataFrame(majority)}
+    if hasattr(classifier, "module_") or not hasattr(classifier, "fit"):
+        predicted |= {kind: classifier.predict_table(images) for kind, images in kinds.items()}
     else:
-        tables |= _cross_judged(kinds, attributes, people, judge, withheld)
+        predicted |= _cross_predict(kinds, attributes, people, classifier, withheld)
     if withheld is not None:
-        tables["released"].loc[withheld] = "withheld"
-    return tables
+        predicted["released"].loc[withheld] = "withheld"
+    return predicted
 
 
-def f1_by_attribute(said: dict[str, pd.DataFrame], attributes: pd.DataFrame) -> pd.DataFrame:
+def _cross_predict(
+    kinds: dict[str, NDArray],
+    attributes: pd.DataFrame,
+    people: NDArray[np.int64],
+    classifier: Any,
+    withheld: NDArray[np.bool_] | None,
+) -> dict[str, pd.DataFrame]:
+    """Predictions for every third of the people by classifiers trained on the others."""
+    empty = pd.DataFrame(index=attributes.index, columns=attributes.columns, dtype=object)
+    predicted = {kind: empty.copy() for kind in (*kinds, "trained on released")}
+    clear, released = kinds["clear"], kinds["released"]
+
+    def trained(images: NDArray, rows: NDArray) -> Any:
+        labels = attributes.iloc[rows].reset_index(drop=True)
+        return clone(classifier).fit(images[rows], labels)
+
+    folds = GroupKFold(min(_FOLDS, len(np.unique(people))))
+    for training, test in folds.split(clear, groups=people):
+        on_clear = trained(clear, training)
+        available = training if withheld is None else training[~withheld[training]]
+        on_released = trained(released, available)
+        for kind, images in kinds.items():
+            predicted[kind].iloc[test] = on_clear.predict_table(images[test]).to_numpy(object)
+        table = on_released.predict_table(clear[test])
+        predicted["trained on released"].iloc[test] = table.to_numpy(object)
+    return predicted
+
+
+def macro_f1(
+    predicted: pd.DataFrame,
+    attributes: pd.DataFrame,
+    withheld: NDArray[np.bool_] | None = None,
+) -> dict[str, float]:
+    """Macro-F1 of every attribute, in [0, 1].
+
+    Parameters
+    ----------
+    predicted, attributes : DataFrame of shape (n_samples, n_attributes)
+        Predicted and true labels. Rows whose true label is missing do not count.
+    withheld : ndarray of bool, shape (n_samples,), optional
+        Rows that count as wrong.
+    """
+    if withheld is not None:
+        predicted = predicted.astype(object)
+        predicted.loc[withheld] = "withheld"
+    return {
+        str(name): float(np.mean(_f1_of_classes(predicted[name], attributes[name])[1]))
+        for name in attributes.columns
+    }
+
+
+def _f1_of_classes(predicted: pd.Series, true: pd.Series) -> tuple[NDArray, NDArray[np.float64]]:
+    """Classes of one attribute and the F1 of each."""
+    known = true.notna().to_numpy()
+    labels, guesses = (column.to_numpy()[known].astype(str) for column in (true, predicted))
+    classes = np.unique(labels)
+    return classes, f1_score(labels, guesses, labels=classes, average=None, zero_division=0)
+
+
+def f1_by_attribute(predicted: dict[str, pd.DataFrame], attributes: pd.DataFrame) -> pd.DataFrame:
     """Macro-F1 of every attribute (rows) for every kind of images (columns), in [0, 1].
 
     Parameters
     ----------
-    said : dict of str to DataFrame
+    predicted : dict of str to DataFrame
         See :func:`predict_all`.
     attributes : DataFrame of shape (n_samples, n_attributes)
         True labels.
+
+    Returns
+    -------
+    DataFrame of shape (n_attributes, n_kinds + 2)
+        "trained on released" is NaN for a fitted classifier.
     """
-    scores = {
-        kind: macro_f1(StoredPredictions(table), np.empty(0), attributes)
-        for kind, table in said.items()
-    }
-    others = [kind for kind in said if kind not in ("majority", "trained on released")]
-    return pd.DataFrame(scores).reindex(columns=["majority", *others, "trained on released"])
+    scores = {kind: macro_f1(table, attributes) for kind, table in predicted.items()}
+    kinds = [kind for kind in predicted if kind not in ("majority", "trained on released")]
+    return pd.DataFrame(scores).reindex(columns=["majority", *kinds, "trained on released"])
 
 
 def f1_by_class(
-    said: dict[str, pd.DataFrame], attributes: pd.DataFrame, people: NDArray[np.int64]
+    predicted: dict[str, pd.DataFrame], attributes: pd.DataFrame, people: NDArray[np.int64]
 ) -> pd.DataFrame:
     """F1 of every class of every attribute, in [0, 1].
 
     Parameters
     ----------
-    said, attributes
+    predicted, attributes
         As for :func:`f1_by_attribute`.
     people : ndarray of shape (n_samples,)
 
@@ -183,35 +200,26 @@ def f1_by_class(
         Columns "attribute", "class", "n_people" who have it, and the kinds.
     """
     rows = []
-    for name in attributes.columns:
-        known = attributes[name].notna().to_numpy()
-        true = attributes[name].to_numpy()[known].astype(str)
-        classes = np.unique(true)
+    for name, true in attributes.items():
         scores = {
-            kind: f1_score(
-                true,
-                table[name].to_numpy()[known].astype(str),
-                labels=classes,
-                average=None,
-                zero_division=0,
-            )
-            for kind, table in said.items()
+            kind: dict(zip(*_f1_of_classes(table[name], true), strict=True))
+            for kind, table in predicted.items()
         }
-        for place, value in enumerate(classes):
-            row: dict[str, Any] = {"attribute": str(name), "class": value}
-            row["n_people"] = len(np.unique(people[known][true == value]))
-            rows.append(row | {kind: float(found[place]) for kind, found in scores.items()})
+        for label in np.unique(true.dropna().astype(str)):
+            n_people = len(np.unique(people[true.notna() & (true.astype(str) == label)]))
+            row = {"attribute": str(name), "class": label, "n_people": n_people}
+            rows.append(row | {kind: float(f1[label]) for kind, f1 in scores.items()})
     return pd.DataFrame(rows)
 
 
 def f1_by_group(
-    said: dict[str, pd.DataFrame], attributes: pd.DataFrame, people: NDArray[np.int64]
+    predicted: dict[str, pd.DataFrame], attributes: pd.DataFrame, people: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Macro-F1 of every attribute among those who share a value of another one, in [0, 1].
+    """Macro-F1 of every attribute among people who share a value of another one, in [0, 1].
 
     Parameters
     ----------
-    said, attributes, people
+    predicted, attributes, people
         As for :func:`f1_by_class`.
 
     Returns
@@ -222,18 +230,19 @@ def f1_by_group(
     """
     rows = []
     for by, name in itertools.permutations(attributes.columns, 2):
-        if attributes[by].nunique() > _GROUPS:
+        if attributes[by].nunique() > _MAX_GROUPS:
             continue
         for group, members in attributes.groupby(by).indices.items():
-            if attributes[name].iloc[members].notna().sum() == 0:
+            true = attributes[[name]].iloc[members]
+            if true[name].isna().all():
                 continue
-            own = attributes[[name]].iloc[members].reset_index(drop=True)
-            row: dict[str, Any] = {"attribute": str(name), "by": str(by), "group": str(group)}
-            row["n_people"] = len(np.unique(people[members]))
-            for kind, table in said.items():
-                told = StoredPredictions(table.iloc[members].reset_index(drop=True))
-                row[kind] = macro_f1(told, np.empty(0), own)[str(name)]
-            rows.append(row)
+            n_people = len(np.unique(people[members]))
+            row = {"attribute": str(name), "by": str(by), "group": str(group), "n_people": n_people}
+            scores = {
+                kind: macro_f1(table.iloc[members], true)[str(name)]
+                for kind, table in predicted.items()
+            }
+            rows.append(row | scores)
     return pd.DataFrame(rows)
 
 
@@ -244,7 +253,7 @@ def group_gaps(groups: pd.DataFrame, *, smallest: int = SMALL_GROUP) -> pd.DataF
     ----------
     groups : DataFrame
     smallest : int, default=10
-        Groups of fewer people are left out: they are too small to speak of.
+        Groups of fewer people are left out.
 
     Returns
     -------
@@ -253,43 +262,8 @@ def group_gaps(groups: pd.DataFrame, *, smallest: int = SMALL_GROUP) -> pd.DataF
     """
     if groups.empty:
         return groups
-    large = groups[groups["n_people"] >= smallest]
+    large = groups[groups["n_people"] >= smallest].groupby(["attribute", "by"], sort=False)
     kinds = [c for c in groups.columns if c not in ("attribute", "by", "group", "n_people")]
-    found = large.groupby(["attribute", "by"], sort=False)
-    gaps = (found[kinds].max() - found[kinds].min()).assign(n_groups=found.size())
+    gaps = (large[kinds].max() - large[kinds].min()).assign(n_groups=large.size())
     gaps = gaps[gaps["n_groups"] > 1].reset_index()
     return gaps[["attribute", "by", "n_groups", *kinds]]
-
-
-def _cross_judged(
-    kinds: dict[str, NDArray],
-    attributes: pd.DataFrame,
-    people: NDArray[np.int64],
-    judge: Any,
-    withheld: NDArray[np.bool_] | None,
-) -> dict[str, pd.DataFrame]:
-    empty = pd.DataFrame(index=attributes.index, columns=attributes.columns, dtype=object)
-    tables = {kind: empty.copy() for kind in (*kinds, "trained on released")}
-    clear = kinds["clear"]
-    folds = min(_FOLDS, len(np.unique(people)))
-    for learned, asked in GroupKFold(folds).split(clear, groups=people):
-        labels = attributes.iloc[learned].reset_index(drop=True)
-        ours = clone(judge).fit(clear[learned], labels)
-        for kind, images in kinds.items():
-            tables[kind].iloc[asked] = ours.predict_table(images[asked]).to_numpy(dtype=object)
-        there = learned if withheld is None else learned[~withheld[learned]]
-        labels = attributes.iloc[there].reset_index(drop=True)
-        theirs = clone(judge).fit(kinds["released"][there], labels)
-        told = theirs.predict_table(clear[asked]).to_numpy(dtype=object)
-        tables["trained on released"].iloc[asked] = told
-    return tables
-
-
-class StoredPredictions:
-    """Predictions made before, in the form of a judge."""
-
-    def __init__(self, table: pd.DataFrame):
-        self.table = table
-
-    def predict_table(self, images: NDArray) -> pd.DataFrame:
-        return self.table

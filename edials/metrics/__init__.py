@@ -1,1 +1,1 @@
-"""What is measured: pure functions of arrays, of pictures, scores and people."""
+"""Metrics: pure functions of pictures, scores and people."""

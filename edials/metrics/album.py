@@ -1,4 +1,4 @@
-"""All that is released of a person taken together: photos of an album, releases of one photo."""
+"""Several images of a person pooled: photos of an album, releases of one photo."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .leakage import in_cell_log_probabilities
-from .permutation import null_of_mean
+from .permutation import permutation_null
 
 
 def pool_releases(scores: Sequence[NDArray]) -> NDArray[np.float64]:
-    """Scores of the same photos over several releases of them, as one.
+    """Mean scores of the same photos over several releases of them.
 
-    Every release is standardized first, so that none speaks louder than the others.
+    Every release is standardized first, so that all weigh the same.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def pool_releases(scores: Sequence[NDArray]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of shape (n_samples, n_people)
-        Their mean; :func:`edials.audit.figures.judge_scores` takes it like any scores.
+        For :func:`edials.audit.figures.evaluate_scores`.
 
     Raises
     ------
@@ -38,50 +38,49 @@ def pool_releases(scores: Sequence[NDArray]) -> NDArray[np.float64]:
             f"The releases have the shapes {shapes}; expected at least one, all alike."
         )
     releases = np.asarray(scores, dtype=np.float64)
-    # What an image adds to everybody's score alike names nobody.
+    # What an image adds to everybody's score alike does not identify anybody.
     spread = (releases - releases.mean(axis=2, keepdims=True)).std(axis=(1, 2), keepdims=True)
     return (releases / np.where(spread > 0, spread, 1)).mean(axis=0)
 
 
-def album_successes(table: NDArray, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Success of naming everybody's album as anybody, inside the cell.
+def album_success(table: NDArray, cells: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rank-1 success inside the cell of naming everybody's album (rows) as anybody (columns).
 
     Parameters
     ----------
     table : ndarray of shape (n_people, n_people)
-        Mean scores of everybody's photos (rows) for everybody (columns).
+        Mean scores of everybody's photos (rows) for everybody (columns). Every column is centred
+        over the albums of the cell first.
     cells : ndarray of shape (n_people,)
 
     Returns
     -------
     ndarray of shape (n_people, n_people)
-        1 where the column scores highest in the row, shares of it where several do; every column
-        is centred over the cell's albums first. Its diagonal is the success of the truth.
+        Its diagonal is the success of the truth.
     """
-    pooled = table.copy()
+    centred = table.copy()
     for cell in np.unique(cells):
         block = np.ix_(cells == cell, cells == cell)
-        pooled[block] -= pooled[block].mean(axis=0)
-    return successes(in_cell_log_probabilities(pooled, np.arange(len(cells)), cells))
+        centred[block] -= centred[block].mean(axis=0)
+    return rank_1_success(in_cell_log_probabilities(centred, np.arange(len(cells)), cells))
 
 
-def successes(log_probabilities: NDArray) -> NDArray[np.float64]:
+def rank_1_success(log_probabilities: NDArray) -> NDArray[np.float64]:
     """Rank-1 success of every row if its person were that of the column; ties are shared."""
-    best = log_probabilities.max(axis=1, keepdims=True)
-    level = log_probabilities >= best - 1e-9
-    return level / level.sum(axis=1, keepdims=True)
+    top = log_probabilities >= log_probabilities.max(axis=1, keepdims=True) - 1e-9
+    return top / top.sum(axis=1, keepdims=True)
 
 
 def album_figures(
-    table: NDArray, cells: NDArray[np.int64], exchanged: NDArray[np.int64]
+    table: NDArray, cells: NDArray[np.int64], permutations: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Album risk beside its null, people exchanged inside their cells.
+    """Album risk beside its null, people permuted inside their cells.
 
     Parameters
     ----------
     table : ndarray of shape (n_people, n_people)
     cells : ndarray of shape (n_people,)
-    exchanged : ndarray of shape (n_permutations, n_people)
+    permutations : ndarray of shape (n_permutations, n_people)
 
     Returns
     -------
@@ -89,8 +88,8 @@ def album_figures(
         ``album_risk``, ``album_null`` (mean), ``album_null_high`` (95 % quantile),
         ``album_p_value``.
     """
-    success = album_successes(table, cells)
-    mean, high, p_value = null_of_mean(success, exchanged)
+    success = album_success(table, cells)
+    mean, high, p_value = permutation_null(success, permutations)
     return {
         "album_risk": float(np.diagonal(success).mean()),
         "album_null": mean,

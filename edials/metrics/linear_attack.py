@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,17 @@ from .._discriminant import discriminant
 
 
 class LatentAttacker:
-    """Linear discriminant analysis on the anonymizer's own latents, which are public with it.
+    """Linear discriminant analysis on the anonymizer's latents, which are public with it.
 
     Parameters
     ----------
-    encode : estimator with ``encode``, or callable images -> ndarray of shape (n, n_features)
-        An AdversarialAutoencoder; images are encoded again with it.
+    encode : callable images -> ndarray of shape (n_samples, n_features), or object with ``encode``
+        An AdversarialAutoencoder; the attacker encodes images anew with it.
     shrinkage : float, default=0.05
         Share of the spherical part in the covariance, in [0, 1].
     """
 
-    name, gallery_kind, shown = "LDA on the latents", "released", "released"
+    name, gallery_kind, probe_kind = "LDA on the latents", "released", "released"
     # Follows from the gallery, so that a subclass with another one need not say it twice.
     kind: str | None = None
 
@@ -30,9 +29,8 @@ class LatentAttacker:
         self.encode, self.shrinkage = encode, shrinkage
 
     def features(self, images: NDArray) -> NDArray[np.float32]:
-        """What the analysis sees of images."""
-        encode: Callable[[NDArray], NDArray] = getattr(self.encode, "encode", self.encode)
-        return encode(images)
+        """Features of images that the analysis learns, shape (n_samples, n_features)."""
+        return getattr(self.encode, "encode", self.encode)(images)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> LatentAttacker:
         """Learn the gallery."""

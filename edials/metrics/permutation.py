@@ -1,7 +1,7 @@
-"""The null that every figure can be held against: people exchanged inside their cells.
+"""The null of every figure: people permuted inside their attribute cells.
 
-If an image says nothing about its person beyond the cell, then who of the cell it shows could as
-well have been anybody else of it, and every such exchange gives a figure as good as the true one.
+If an image says nothing about its person beyond the cell, it could as well show anybody else of the
+cell. Every such permutation then gives a figure as good as the true one.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ def permute_within_cells(
     -------
     ndarray of shape (n_permutations, n_people)
     """
-    n_people = len(cells)
-    # Sorting random keys within sorted cells exchanges people inside each cell at once.
-    home = np.argsort(cells, kind="stable")
-    keys = np.random.default_rng(seed).random((n_permutations, n_people))
-    moved = np.lexsort((keys[:, home], np.broadcast_to(cells[home], keys.shape)), axis=1)
-    exchanged = np.empty_like(moved)
-    exchanged[:, home] = home[moved]
-    return exchanged
+    # Sorting random keys within sorted cells permutes all cells at once.
+    by_cell = np.argsort(cells, kind="stable")
+    keys = np.random.default_rng(seed).random((n_permutations, len(cells)))
+    order = np.lexsort((keys[:, by_cell], np.broadcast_to(cells[by_cell], keys.shape)), axis=1)
+    permutations = np.empty_like(order)
+    permutations[:, by_cell] = by_cell[order]
+    return permutations
 
 
 def mean_scores_by_person(
@@ -47,36 +46,45 @@ def mean_scores_by_person(
     return table / np.maximum(np.bincount(people, minlength=n_people), 1)[:, None]
 
 
-def _own(table: NDArray, exchanged: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean over people of what their row says of the person they were exchanged for."""
-    return table[np.arange(len(table)), exchanged].mean(axis=1)
+def exceedance_share(observed: float, null: NDArray) -> float:
+    """``(1 + number of null values at least as large) / (1 + number of them)``, in (0, 1]."""
+    return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 
 
-def exceedance_share(true: float, reached: NDArray) -> float:
-    """``(1 + number at least as good) / (1 + number of permutations)``, in (0, 1]."""
-    return float((1 + (reached >= true - 1e-12).sum()) / (1 + len(reached)))
+def _null_means(table: NDArray, permutations: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over people of their row at the person they are permuted to, per permutation."""
+    return table[np.arange(len(table)), permutations].mean(axis=1)
 
 
-def permutation_p_value(table: NDArray, exchanged: NDArray[np.int64]) -> float:
-    """How often people exchanged inside their cells fit the scores as well as the true ones.
+def permutation_null(table: NDArray, permutations: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Mean, 95 % quantile and p-value of the mean of a table's diagonal under permutation.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_people, n_people)
+        Everybody's success or scores (rows) if their images showed anybody (columns).
+    permutations : ndarray of shape (n_permutations, n_people)
+        See :func:`permute_within_cells`.
+    """
+    null = _null_means(table, permutations)
+    p_value = exceedance_share(float(np.diagonal(table).mean()), null)
+    return float(null.mean()), float(np.quantile(null, 0.95)), p_value
+
+
+def permutation_p_value(table: NDArray, permutations: NDArray[np.int64]) -> float:
+    """Share of permutations that fit the scores as well as the true people, in (0, 1].
 
     Parameters
     ----------
     table : ndarray of shape (n_people, n_people)
         Mean scores of everybody's images (rows) for everybody (columns).
-    exchanged : ndarray of shape (n_permutations, n_people)
-        See :func:`permute_within_cells`.
-
-    Returns
-    -------
-    float in (0, 1]
+    permutations : ndarray of shape (n_permutations, n_people)
     """
-    true = float(np.diagonal(table).mean())
-    return exceedance_share(true, _own(table, exchanged))
+    return permutation_null(table, permutations)[2]
 
 
 def smallest_p_value(cells: NDArray[np.int64]) -> float:
-    """The lowest p-value that these cells can give: one over the number of exchanges.
+    """Lowest p-value that the cells can give: one over the number of permutations.
 
     Parameters
     ----------
@@ -85,18 +93,18 @@ def smallest_p_value(cells: NDArray[np.int64]) -> float:
     return float(np.exp(-gammaln(np.bincount(cells) + 1).sum()))
 
 
-def max_t_p_value(tables: Sequence[NDArray], exchanged: NDArray[np.int64]) -> float:
-    """Whether the best of several attackers tells more than the best would by chance.
+def max_t_p_value(tables: Sequence[NDArray], permutations: NDArray[np.int64]) -> float:
+    """Whether the best of several attackers finds more than the best would by chance.
 
-    Every attacker's mean own score is standardized by its permutations, the same ones for all, and
+    Every attacker's mean genuine score is standardized by its permutations, the same for all, and
     so is the sum of these over the attackers. The largest, of either sign, is compared with the
-    largest of every permutation: nothing was chosen, so nothing has to be held back.
+    largest of every permutation: nothing is selected, so no images have to be held back.
 
     Parameters
     ----------
     tables : sequence of ndarray of shape (n_people, n_people)
         Mean scores of everybody's images (rows) for everybody (columns), one per attacker.
-    exchanged : ndarray of shape (n_permutations, n_people)
+    permutations : ndarray of shape (n_permutations, n_people)
 
     Returns
     -------
@@ -109,31 +117,17 @@ def max_t_p_value(tables: Sequence[NDArray], exchanged: NDArray[np.int64]) -> fl
     """
     if not len(tables):
         return float("nan")
-    # The truth is one exchange among the others, the first.
-    exchanged = np.vstack([np.arange(exchanged.shape[1]), exchanged])
-    found = []
+    # The truth is the identity, the first of the permutations.
+    permutations = np.vstack([np.arange(permutations.shape[1]), permutations])
+    statistics = []
     for table in tables:
-        reached = _own(table, exchanged)
-        spread = reached.std()
+        means = _null_means(table, permutations)
+        spread = means.std()
         if spread > 1e-9 * max(1.0, float(np.abs(table).max())):
-            found.append((reached - reached.mean()) / spread)
-    if not found:  # nobody shares a cell, or all scores are equal
+            statistics.append((means - means.mean()) / spread)
+    if not statistics:  # nobody shares a cell, or all scores are equal
         return 1.0
-    together = np.sum(found, axis=0)
-    found.append((together - together.mean()) / (together.std() or 1.0))
-    largest = np.abs(found).max(axis=0)
+    total = np.sum(statistics, axis=0)
+    statistics.append((total - total.mean()) / (total.std() or 1.0))
+    largest = np.abs(statistics).max(axis=0)
     return exceedance_share(float(largest[0]), largest[1:])
-
-
-def null_of_mean(table: NDArray, exchanged: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Mean, 95 % quantile and p-value of the mean of the diagonal, under exchange.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n_people, n_people)
-        Everybody's success (rows) if their images were those of anybody (columns).
-    exchanged : ndarray of shape (n_permutations, n_people)
-    """
-    reached = _own(table, exchanged)
-    p_value = exceedance_share(float(np.diagonal(table).mean()), reached)
-    return float(reached.mean()), float(np.quantile(reached, 0.95)), p_value

@@ -1,10 +1,10 @@
 """Retention: how much of the picture is left, attribute or not.
 
-Pose and light have no labels here and no detector is installed, so they are looked at through
-proxies of plain image geometry: a figure per picture that moves when the face turns or the light
-comes from elsewhere. What is reported is their correlation between originals and release, over
-pictures. A high one says that what the proxy sees was kept; a low one that it was not, or that the
-proxy no longer finds it (under a strong blur, say).
+Pose and light have no labels and no detector is installed, so proxies stand for them: figures of
+plain picture geometry that move when the face turns or the light comes from elsewhere. Reported is
+their correlation between originals and release over pictures. A high one means that the release
+retains what the proxy measures; a low one that it does not, or that the proxy fails on the release
+(under a strong blur, say).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEVELS = 8  # of each colour, so 512 bins
 def picture_retention(
     original: NDArray[np.uint8], released: NDArray[np.uint8], *, batch_size: int = 256
 ) -> dict[str, float]:
-    """What pairs of pictures have in common, as means or correlations over them.
+    """Similarity of pairs of pictures, as means or correlations over them.
 
     Parameters
     ----------
@@ -37,45 +37,51 @@ def picture_retention(
         in dB, 100 for equal pictures; ``colour_histogram``: mean of :func:`histogram_agreement`, in
         [0, 1]; ``diversity``: see :func:`diversity`; ``yaw_correlation``: of
         :func:`yaw_proxy`; ``light_left_right_correlation``, ``light_up_down_correlation``: of
-        :func:`light_proxy`. Correlations are in [-1, 1], NaN where one side does not vary.
+        :func:`light_proxy`. Correlations are in [-1, 1], NaN where one side does not vary. All are
+        NaN without pictures.
     """
-    parts = []
+    parts = [np.empty((0, 9))]
     for start in range(0, len(original), batch_size):
         first, second = (side[start : start + batch_size] for side in (original, released))
-        parts.append(
-            np.column_stack(
-                [
-                    _ssim_and_psnr(first, second),
-                    histogram_agreement(first, second),
-                    *(np.column_stack([yaw_proxy(s), light_proxy(s)]) for s in (first, second)),
-                ]
-            )
-        )
-    if not parts:
-        parts = [np.full((1, 9), np.nan)]
-    columns = np.concatenate(parts).T
+        columns = [_ssim_and_psnr(first, second), histogram_agreement(first, second)]
+        for side in (first, second):
+            columns += [yaw_proxy(side), light_proxy(side)]
+        parts.append(np.column_stack(columns))
+    ssim, psnr, colours, *proxies = np.concatenate(parts).T
+    yaw, across, down = (_correlation(*pair) for pair in zip(proxies[:3], proxies[3:], strict=True))
     return {
-        "ssim": float(columns[0].mean()),
-        "psnr": float(columns[1].mean()),
-        "colour_histogram": float(columns[2].mean()),
+        "ssim": _mean(ssim),
+        "psnr": _mean(psnr),
+        "colour_histogram": _mean(colours),
         "diversity": diversity(original, released),
-        "yaw_correlation": _correlation(columns[3], columns[6]),
-        "light_left_right_correlation": _correlation(columns[4], columns[7]),
-        "light_up_down_correlation": _correlation(columns[5], columns[8]),
+        "yaw_correlation": yaw,
+        "light_left_right_correlation": across,
+        "light_up_down_correlation": down,
     }
 
 
 def _ssim_and_psnr(original: NDArray[np.uint8], released: NDArray[np.uint8]) -> NDArray:
+    """Both of every pair, shape (n_samples, 2)."""
     first, second = to_tensor(original), to_tensor(released)
     error = ((first - second) ** 2).flatten(1).mean(1).clamp_min(1e-10)
     pair = torch.stack([structural_similarity(first, second), -10 * torch.log10(error)], dim=1)
     return pair.numpy()
 
 
+def _mean(values: NDArray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _correlation(first: NDArray, second: NDArray) -> float:
+    if len(first) < 3 or min(first.std(), second.std()) < 1e-9:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def histogram_agreement(
     original: NDArray[np.uint8], released: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
-    """Intersection of the colour histograms of every pair, in [0, 1]; where a colour is is ignored.
+    """Intersection of the colour histograms of every pair, in [0, 1], wherever the colours lie.
 
     Parameters
     ----------
@@ -90,15 +96,15 @@ def histogram_agreement(
     ----------
     Swain and Ballard (1991), "Color indexing".
     """
-    first, second = _histograms(original), _histograms(released)
-    return np.minimum(first, second).sum(axis=1)
+    return np.minimum(_histograms(original), _histograms(released)).sum(axis=1)
 
 
 def _histograms(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Shares of the pixels in every bin, shape (n_samples, 512)."""
     levels = (images.reshape(len(images), -1, 3) // (256 // _LEVELS)).astype(np.int64)
     bins = levels @ np.array([_LEVELS**2, _LEVELS, 1])
-    own = bins + _LEVELS**3 * np.arange(len(images))[:, None]
-    counts = np.bincount(own.ravel(), minlength=_LEVELS**3 * len(images))
+    bins_of_image = bins + _LEVELS**3 * np.arange(len(images))[:, None]
+    counts = np.bincount(bins_of_image.ravel(), minlength=_LEVELS**3 * len(images))
     return counts.reshape(len(images), -1) / bins.shape[1]
 
 
@@ -106,7 +112,7 @@ def diversity(original: NDArray[np.uint8], released: NDArray[np.uint8]) -> float
     """Distance between faces of the release over that between originals: 0 is one face for all.
 
     Root mean square distance of all pairs of pictures, inside the ellipse where a centred face
-    lies. It sees pixels: pose, light and noise count as well as features, so noise is diverse
+    lies. It compares pixels: pose, light and noise count as well as features. So noise is diverse
     (above 1), and a release of one face in many poses is above 0.
 
     Parameters
@@ -128,7 +134,7 @@ def diversity(original: NDArray[np.uint8], released: NDArray[np.uint8]) -> float
 
 
 def _ellipse(shape: tuple[int, int], half_height: float, half_width: float) -> NDArray[np.bool_]:
-    """Around where a centred face lies; half axes as shares of the picture."""
+    """Where a centred face lies; half axes as shares of the picture."""
     height, width = shape
     down = (np.arange(height)[:, None] + 0.5) / height - 0.52
     across = (np.arange(width) + 0.5) / width - 0.5
@@ -136,10 +142,11 @@ def _ellipse(shape: tuple[int, int], half_height: float, half_width: float) -> N
 
 
 def light_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Where on the face it is brightest: moments of the luminance inside the face's ellipse.
+    """Centre of brightness inside the face's ellipse, which moves with the light.
 
-    No direction of light: dark hair in the forehead or a beard moves the second figure as well. On
-    made-up faces the first correlates with the true direction at about 0.9, the second at 0.5.
+    This is no direction of light: dark hair on the forehead or a beard moves the second figure as
+    well. On made-up faces the first correlates with the true direction at about 0.9, the second at
+    0.5.
 
     Parameters
     ----------
@@ -157,9 +164,3 @@ def light_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     total = grey[:, inside].sum(axis=1, dtype=np.float64)
     places = np.column_stack([(across[inside] + 0.5) / width, (down[inside] + 0.5) / height]) - 0.5
     return grey[:, inside].astype(np.float64) @ places / total[:, None]
-
-
-def _correlation(first: NDArray, second: NDArray) -> float:
-    if len(first) < 3 or min(first.std(), second.std()) < 1e-9:
-        return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])

@@ -1,4 +1,4 @@
-"""Risk of re-identification, and the floor that the kept attributes set."""
+"""Risk of re-identification, and the floor that the attributes set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..exceptions import InvalidLabelsError
 
 
 def rank_1(scores: NDArray, people: NDArray[np.int64]) -> float:
-    """Share of probes whose own person scores highest, mean over people, in [0, 1].
+    """Share of probes whose true person scores highest, mean over people, in [0, 1].
 
     Parameters
     ----------
@@ -27,18 +27,17 @@ def rank_1(scores: NDArray, people: NDArray[np.int64]) -> float:
 
 
 def cross_validated_risk(attacker: Any, images: NDArray, people: NDArray[np.int64]) -> float:
-    """Rank-1 risk of an attacker who learns one half of the images and is shown the other.
-
-    Every person's images are dealt in turn to two halves, and each half is the gallery once.
-    Parameters as for :func:`cross_validated_excess`.
-    """
-    return float(_cross_validated(attacker, images, people, np.zeros(len(people), int))[0].mean())
+    """Rank-1 risk, in [0, 1]; parameters as for :func:`cross_validated_excess`."""
+    return float(_cross_validate(attacker, images, people, np.zeros(len(people), int))[0].mean())
 
 
 def cross_validated_excess(
-    attacker: Any, images: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+    attacker: Any, images: NDArray, people: NDArray[np.int64], cells: NDArray
 ) -> float:
-    """Mean over people of that attacker's success inside the true cell, less 1 / people in it.
+    """Rank-1 success inside the true cell, less 1 / people in it, mean over people.
+
+    The images of every person alternate between two halves; each half is the gallery once and the
+    probe once.
 
     Parameters
     ----------
@@ -48,49 +47,54 @@ def cross_validated_excess(
         Person codes; -1 (unknown) and people with one image are left out.
     cells : ndarray of shape (n_samples,)
         Cell of each image's person, see :func:`attribute_cells`.
+
+    Returns
+    -------
+    float in [-1, 1]
+
+    Raises
+    ------
+    InvalidLabelsError
+        If nobody has two images.
     """
-    success, floor = _cross_validated(attacker, images, people, cells)
+    success, floor = _cross_validate(attacker, images, people, cells)
     return float((success - floor).mean())
 
 
-def _cross_validated(
-    attacker: Any, images: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
+def _cross_validate(
+    attacker: Any, images: NDArray, people: NDArray[np.int64], cells: NDArray
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Everybody's success inside their cell, and what guessing there gives."""
-    order = np.argsort(people, kind="stable")
-    turn = np.empty(len(people), dtype=np.int64)
-    starts = np.searchsorted(people[order], people[order])
-    turn[order] = np.arange(len(people)) - starts
-    known = people >= 0
-    if not known.any() or np.bincount(people[known]).max() < 2:
+    """Success of every person inside their cell, and that of a guess there, shape (n_people,)."""
+    n_images = pd.Series(people).groupby(people).transform("size").to_numpy()
+    rows = np.flatnonzero((people >= 0) & (n_images >= 2))
+    if not len(rows):
         raise InvalidLabelsError(
-            "Nobody has two images, so no attacker can learn one and be shown another; expected "
-            "several images of each person. Score larger folds, or stratify them by person."
+            "Nobody has two images, so no attacker can learn one and be probed with another; "
+            "expected several images of each person. Score larger folds, or stratify them by "
+            "person."
         )
-    known &= np.bincount(people[known], minlength=people.max() + 1)[people] >= 2
-    rows, codes = np.flatnonzero(known), np.unique(people[known], return_inverse=True)[1]
-    own = cells[rows][np.unique(codes, return_index=True)[1]]
+    codes = np.unique(people[rows], return_inverse=True)[1]
+    half = pd.Series(codes).groupby(codes).cumcount().to_numpy() % 2
+    cell_of_person = cells[rows][np.unique(codes, return_index=True)[1]]
     hits = np.zeros(len(rows))
-    for half in (0, 1):
-        gallery = turn[rows] % 2 == half
+    for gallery in (half == 0, half == 1):
         attacker.fit(images[rows[gallery]], codes[gallery])
         scores = np.asarray(attacker.scores(images[rows[~gallery]]), dtype=np.float64)
-        inside = own[codes[~gallery]][:, None] == own
-        named = np.where(inside, scores, -np.inf).argmax(axis=1)
-        hits[~gallery] = named == codes[~gallery]
-    sizes = np.unique(own, return_inverse=True, return_counts=True)
-    return np.bincount(codes, hits) / np.bincount(codes), 1 / sizes[2][sizes[1]]
+        inside = cell_of_person[codes[~gallery]][:, None] == cell_of_person
+        hits[~gallery] = np.where(inside, scores, -np.inf).argmax(axis=1) == codes[~gallery]
+    _, cell, sizes = np.unique(cell_of_person, return_inverse=True, return_counts=True)
+    return np.bincount(codes, hits) / np.bincount(codes), 1 / sizes[cell]
 
 
 def attribute_cells(people: NDArray[np.int64], attributes: pd.DataFrame | None) -> NDArray:
-    """Name of the attribute cell of every image's person: that of most of their images.
+    """Name of the attribute cell of every image's person: the most frequent of their images.
 
     Parameters
     ----------
     people : ndarray of shape (n_samples,)
-        Person codes; an image of nobody known (-1) has its own cell.
+        Person codes; an image of an unknown person (-1) has the cell of its own attributes.
     attributes : DataFrame of shape (n_samples, n_attributes), optional
-        None is one cell. A missing label counts as one of its own.
+        None is one cell. A missing label counts as a label.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def attribute_cells(people: NDArray[np.int64], attributes: pd.DataFrame | None) 
 
 
 def attribute_floor(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:
-    """Rank-1 risk from an attacker who knows everybody's true kept attributes and nothing else.
+    """Rank-1 risk from an attacker who knows everybody's true attributes and nothing else.
 
     Such an attacker is right once per cell: the number of cells over the number of people. A
     person's cell is that of their first image.
@@ -116,19 +120,21 @@ def attribute_floor(people: NDArray[np.int64], cells: NDArray[np.int64]) -> floa
     people : ndarray of shape (n_samples,)
         Person codes; -1 (unknown) is left out.
     cells : ndarray of shape (n_samples,) or (n_samples, n_attributes)
-        Codes of the kept attributes.
+        Codes of the cells or of the attributes.
     """
-    table = _table_of_people(people, cells)
-    return len(np.unique(table, axis=0)) / len(table)
+    sizes = _cell_sizes(people, cells)
+    return len(sizes) / int(sizes.sum())
 
 
 def singleton_share(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:
-    """Share of people whom nobody else shares a cell with; parameters as above."""
-    table = _table_of_people(people, cells)
-    return float((np.unique(table, axis=0, return_counts=True)[1] == 1).sum() / len(table))
+    """Share of people alone in their cell; parameters as for :func:`attribute_floor`."""
+    sizes = _cell_sizes(people, cells)
+    return int((sizes == 1).sum()) / int(sizes.sum())
 
 
-def _table_of_people(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.int64]:
+def _cell_sizes(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of people in every cell."""
     known = people >= 0
     first = np.unique(people[known], return_index=True)[1]
-    return np.reshape(cells, (len(people), -1))[known][first]
+    cell_of_person = np.reshape(cells, (len(people), -1))[known][first]
+    return np.unique(cell_of_person, axis=0, return_counts=True)[1]

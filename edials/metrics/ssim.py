@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import torch
 
-# Stabilisers of Wang et al. (2004), eq. 13, for a dynamic range of 1.
+# Of Wang et al. (2004): stabilisers (eq. 13) for a dynamic range of 1; window, cut at 3.5 sigma.
 _C1, _C2 = 0.01**2, 0.03**2
+_SIGMA, _RADIUS = 1.5, 5
 
 
 def structural_similarity(
-    first: torch.Tensor, second: torch.Tensor, *, sigma: float = 1.5, every: int = 1
+    first: torch.Tensor, second: torch.Tensor, *, row_stride: int = 1
 ) -> torch.Tensor:
     """Mean structural similarity of each pair of pictures.
 
     Parameters
     ----------
     first, second : Tensor of shape (n, channels, height, width), values in [0, 1]
-    sigma : float, default=1.5
-        Standard deviation of the Gaussian window, in pixels; it is cut at 3.5 sigma.
-    every : int, default=1
-        Only windows in every so many rows are looked at, from the first.
+    row_stride : int, default=1
+        Distance in pixels between the rows of windows that are computed.
 
     Returns
     -------
     Tensor of shape (n,), values in [-1, 1]
-        Computed per channel on the pixels whose window lies inside the picture, then averaged.
+        Computed per channel with a Gaussian window (standard deviation 1.5 pixels) at the pixels
+        whose window lies inside the picture, then averaged.
 
     References
     ----------
     Wang, Bovik, Sheikh and Simoncelli (2004), "Image quality assessment: from error visibility to
     structural similarity", IEEE TIP 13(4), eq. 13.
     """
-    down, across = _windows(first, sigma)
-    down = down[::every]
+    down, across = (_window_matrix(length, first) for length in first.shape[2:])
+    down = down[::row_stride]
     first, second = first.contiguous(), second.contiguous()
 
     def blur(images: torch.Tensor) -> torch.Tensor:
-        if every > 1:  # what is left out first costs nothing afterwards
+        if row_stride > 1:  # rows that are left out first cost nothing afterwards
             return (down @ images) @ across.T
         return down @ (images @ across.T)
 
@@ -50,22 +50,17 @@ def structural_similarity(
     return similarity.flatten(1).mean(1)
 
 
-def dissimilarity_metric(
-    changes: torch.Tensor, pictures: torch.Tensor, *, sigma: float = 1.5
-) -> torch.Tensor:
-    """How unlike structural similarity finds pictures that differ by combinations of changes.
+def dissimilarity_metric(changes: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """Structural dissimilarity of pictures and their changes, as a quadratic form.
 
     ``1 - SSIM(x, x + d)`` is, to second order in ``d``, the mean over windows of
-    ``mean(d)^2 / (2 mean(x)^2 + C1) + var(d) / (2 var(x) + C2)``: a quadratic form, of which this
-    is the matrix, its two weights averaged over pictures.
+    ``mean(d)^2 / (2 mean(x)^2 + C1) + var(d) / (2 var(x) + C2)``. Returned is the matrix of this
+    quadratic form, with the two weights averaged over pictures.
 
     Parameters
     ----------
     changes : Tensor of shape (n, channels, height, width)
     pictures : Tensor of shape (n_pictures, channels, height, width), values in [0, 1]
-        What is changed.
-    sigma : float, default=1.5
-        As for :func:`structural_similarity`.
 
     Returns
     -------
@@ -76,7 +71,7 @@ def dissimilarity_metric(
     ----------
     Wang, Bovik, Sheikh and Simoncelli (2004), eq. 13, as above, expanded around equal pictures.
     """
-    down, across = _windows(pictures, sigma)
+    down, across = (_window_matrix(length, pictures) for length in pictures.shape[2:])
     changes, pictures = changes.contiguous(), pictures.contiguous()
     squared = (down @ pictures @ across.T) ** 2
     variances = (down @ pictures**2 @ across.T - squared).clamp_min(0)
@@ -87,25 +82,17 @@ def dissimilarity_metric(
     of_pixels = (down.T @ of_variances @ across).flatten().double()
     pixels = changes.flatten(1).double()
     averages = (down @ changes @ across.T).flatten(1).double()
-    told = (pixels * of_pixels) @ pixels.T
-    told += (averages * (of_means - of_variances).flatten().double()) @ averages.T
-    return told / of_means.numel()
+    total = (pixels * of_pixels) @ pixels.T
+    total += (averages * (of_means - of_variances).flatten().double()) @ averages.T
+    return total / of_means.numel()
 
 
-def _windows(like: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The windows of pictures (n, channels, height, width), down and across."""
-    radius = int(3.5 * sigma + 0.5)
-    radius = min(radius, (min(like.shape[2:]) - 1) // 2)
-    down, across = (_blur_matrix(length, radius, sigma, like) for length in like.shape[2:])
-    return down, across
+def _window_matrix(length: int, like: torch.Tensor) -> torch.Tensor:
+    """Gaussian window at every pixel whose window lies inside a line, (length - 10, length).
 
-
-def _blur_matrix(length: int, radius: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
-    """The Gaussian window at every place inside a line, as rows (length - 2 * radius, length).
-
-    Its matrix products are several times as fast as a convolution channel by channel.
+    Matrix products are several times as fast as a convolution channel by channel.
     """
-    places = torch.arange(length, dtype=like.dtype, device=like.device)
-    offsets = places - (places[: length - 2 * radius, None] + radius)
-    window = torch.exp(-(offsets**2) / (2 * sigma**2)) * (offsets.abs() <= radius)
+    pixels = torch.arange(length, dtype=like.dtype, device=like.device)
+    offsets = pixels - pixels[_RADIUS : length - _RADIUS, None]
+    window = torch.exp(-(offsets**2) / (2 * _SIGMA**2)) * (offsets.abs() <= _RADIUS)
     return window / window.sum(dim=1, keepdim=True)

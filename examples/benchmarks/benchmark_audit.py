@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 from benchmark_data import ATTRIBUTES, Cache, Judge, load_benchmark, together
 from benchmark_faces import configured, fit_anonymizer, missing, recognisers, release
+from matplotlib.figure import Figure
 
 from edials.audit import AuditReport, audit
 from edials.audit.attackers.registry import make_attackers
-from edials.audit.report.charts import Point, tradeoff_plane
-from edials.audit.report.comparison import PICTURE_AXIS, PRIVACY_AXIS
+from edials.audit.report.charts import draw_tradeoff
 from edials.baselines import (
     BoxBlur,
     DoNothing,
@@ -81,13 +81,13 @@ def row(name: str, report: AuditReport, seconds: float) -> dict[str, Any]:
         }
     )
     sound = [o for o in report.outcomes if o.valid]
-    static = {o.name: o.risk_without_attributes for o in sound if o.kind in ("naive", "unseen")}
+    naive = {o.name: o.risk_without_attributes for o in sound if o.kind in ("naive", "unseen")}
     parrot = {o.name: o.risk_without_attributes for o in sound if o.kind == "parrot"}
     released = {} if report.utility.empty else report.utility["released"].to_dict()
     return {
         "method": name,
         "floor": report.floor,
-        "naive": max(static.values(), default=None),
+        "naive": max(naive.values(), default=None),
         "best_parrot": max(parrot.values(), default=None),
         **figures,
         "attackers": json.loads(report.to_json())["attackers"],
@@ -159,20 +159,23 @@ def main() -> None:
             split=split,
             attackers=attackers,
             anonymizer=maker,
-            judges=judge,
+            attribute_classifier=judge,
             random_state=options.seed,
         )
         rows.append(row(method, report, time.perf_counter() - start))
         print(f"--- {method}\n{report.summary()}\n", flush=True)
         options.json.write_text(json.dumps({"rows": rows}, indent=1))
     if options.picture is not None:
-        points = [
-            Point(row["method"], row["ssim"], row["leakage_bits"], *row["leakage_ci"])
+        points = {
+            row["method"]: [row["ssim"], row["leakage_bits"], *row["leakage_ci"]]
             for row in rows
             if "leakage_bits" in row
-        ]
-        axes = {"x_label": PICTURE_AXIS, "y_label": PRIVACY_AXIS, "ceiling": 1.0}
-        options.picture.write_text(tradeoff_plane(points, **axes))
+        }
+        columns = ["ssim", "leakage_bits", "leakage_low", "leakage_high"]
+        table = pd.DataFrame.from_dict(points, orient="index", columns=columns)
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        draw_tradeoff(figure.subplots(), table)
+        figure.savefig(options.picture)
     hidden = ["ci", "leakage_ci", "attackers"]
     table = pd.json_normalize(rows).drop(columns=hidden, errors="ignore")
     print(table.to_string(float_format=lambda value: f"{value:.3f}"))

@@ -3,9 +3,9 @@
     python examples/benchmarks/benchmark_faces.py --dataset lfw --data DATA --cache DIR --json OUT
 
 Risks are means over people of rank-1 recognition on ``probe``, in [0, 1]. The attackers here are
-naive recognisers of clear photos, linear discriminant analysis on the anonymizer's own re-encoded latents, and
-a recogniser fine-tuned on the anonymized enrolment images. Networks are cached: a second run only
-evaluates.
+naive recognisers of clear photos, linear discriminant analysis on the anonymizer's own re-encoded
+latents, and a recogniser fine-tuned on the anonymized enrolment images. Networks are cached: a
+second run only evaluates.
 """
 
 from __future__ import annotations

@@ -21,13 +21,12 @@ import pandas as pd
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials._labels import encode_attributes
-from edials.anonymizer import engine_of
 from edials.audit import AuditReport, audit
 from edials.audit.attackers.base import PixelAttacker
-from edials.audit.figures import AttackFigures, People, judge_scores
+from edials.audit.figures import AttackFigures, People, evaluate_scores
 from edials.datasets import draw_factors, make_faces, render_faces
 from edials.metrics.album import pool_releases
-from edials.metrics.leakage import interval
+from edials.metrics.leakage import confidence_interval
 from edials.metrics.linear_attack import LatentAttacker
 
 KEPT = ["age", "gender"]
@@ -73,7 +72,7 @@ def predicted(repeats: int) -> dict[str, Any]:
     for seed in range(repeats):
         town = make_faces(36, 14, size=32, random_state=1000 + seed)
         other = model.rekeyed(seed)
-        read = engine_of(model).reader.codes(town.images)
+        read = model._engine().reader.codes(town.images)
         true = encode_attributes(town.attributes[KEPT], len(read), classes).codes
         steady.append((read == true).all(axis=1).mean())
         attackers = [LatentAttacker(model.autoencoder_), *_LINEAR]
@@ -169,8 +168,13 @@ def _planted(seed: int, signal: float, n_probe: int) -> AttackFigures:
         return scores, People(codes, cells)
 
     validation, probe = part(6), part(n_probe)
-    return judge_scores(
-        "planted", "released", validation=validation, probe=probe, clear_accuracy=1, bar=0
+    return evaluate_scores(
+        "planted",
+        "released",
+        validation=validation,
+        probe=probe,
+        clear_accuracy=1,
+        validity_threshold=0,
     )
 
 
@@ -262,8 +266,13 @@ def judge_releases(town: Any, releases: list[np.ndarray]) -> AttackFigures:
         )
         for rows in (np.flatnonzero((turn == 6) | (turn == 7)), np.flatnonzero(turn > 7))
     )
-    return judge_scores(
-        "pooled", "released", validation=validation, probe=probe, clear_accuracy=1, bar=0
+    return evaluate_scores(
+        "pooled",
+        "released",
+        validation=validation,
+        probe=probe,
+        clear_accuracy=1,
+        validity_threshold=0,
     )
 
 
@@ -272,7 +281,7 @@ def coverage(repeats: int) -> dict[str, Any]:
     generator, means = np.random.default_rng(0), 0
     for repeat in range(repeats):
         chances = generator.beta(2, 8, size=60)
-        low, high = interval(generator.binomial(10, chances) / 10, seed=repeat)
+        low, high = confidence_interval(generator.binomial(10, chances) / 10, seed=repeat)
         means += low <= 0.2 <= high
     true = _planted(10**6, 1.0, 400)
     found = [_planted(seed, 1.0, 10) for seed in range(repeats)]

@@ -1,36 +1,36 @@
-"""Attackers: each learns from a gallery of known people and scores the people for probe images.
+"""Attackers: each learns a gallery of known people and scores these people for probe images.
 
-The contract is ``fit(images, people)`` and ``scores(images) -> (n_samples, n_people)``, people
-being codes 0, 1, ...; a higher score means more likely. An attacker says of itself:
+An attacker has ``fit(images, people)`` and ``scores(images) -> (n_samples, n_people)``. People are
+codes 0, 1, ...; a higher score means more likely. It declares:
 
-- ``name``: how a report calls it.
-- ``gallery_kind``: which gallery it is given, "released" (it retrains, and is called a parrot),
-  "clear" (it is static), or "choices"; "released" without the attribute.
-- ``shown``: which probes it is asked about, "released" (also without the attribute), "clear"
-  (then its gallery is poisoned), or "choices".
-- ``kind``: what it tries, one of :data:`KINDS`; a report lists the kinds that nobody tried. Without
-  the attribute, or if it is None, it follows from the gallery and the probes: see :func:`kind_of`.
+- ``name``: its name in a report.
+- ``gallery_kind``: images that it learns: "released" (the default; the attacker is a parrot),
+  "clear" (it is naive), or "choices".
+- ``probe_kind``: images that it names: "released" (the default), "clear" (a reverse attack), or
+  "choices".
+- ``kind``: one of :data:`KINDS`; a report lists the kinds that no attacker tried. Without it, or if
+  it is None, it follows from the gallery and the probes, see :func:`kind_of`.
 
-It may say more:
+It may also declare:
 
-- ``times_chance``: the bar it states for itself on clear photos, as a multiple of 1 / people.
-  Without it the bar is a share of the best attacker's success.
-- ``network``: whether it is a neural network; False without the attribute.
-- ``encode``: the encoder that it uses, if any. If that is the ``autoencoder_`` of the audit's
-  ``anonymizer``, or a method of it, the report says that the anonymizer's own encoder was used.
+- ``threshold_over_chance``: clear accuracy, as a multiple of 1 / people, that makes it evidence.
+  Without it the threshold is a share of the best attacker's clear accuracy.
+- ``network``: whether it is a neural network; False by default.
+- ``encode``: the encoder that it uses, if any. A report says so if that is the ``autoencoder_`` of
+  the audited ``anonymizer``, or a method of it.
 - ``learner``: the attacker that does the work, if this one is another role of it. Attackers with
-  one learner are run together: it proves itself on clear photos once and learns every gallery once.
+  one learner run together: it is validated on clear photos once and learns every gallery once.
   Then ``fit``, ``scores`` and ``fit_pairs`` are the learner's.
-- ``cheap``: whether to train it twice more, on a quarter and on half of the gallery, for the
-  learning curve (a shallow copy is fitted again). Without it only the linear ones here are cheap.
+- ``cheap``: whether to train a shallow copy of it on a quarter and on half of the gallery, for the
+  learning curve. By default only the linear ones here are cheap.
 
-and may have more methods:
+It may have more methods:
 
 - ``fit_pairs(clear, released)``, called before ``fit`` with photos and what was released for them.
 - ``measures(clear, released)``, called at the end with probes: figures for the report, by name.
-- ``embed(images)``, unit rows of shape (n_samples, n_features), or None if it cannot: asked of who
-  learns from clear photos whether outputs match other enrolled people
-  (:func:`edials.audit.disclosure.donor_matches`).
+- ``embed(images)``: unit rows of shape (n_samples, n_features), or None. With a clear gallery it
+  serves to find outputs that match other enrolled people, see
+  :func:`edials.audit.disclosure.donor_matches`.
 """
 
 from __future__ import annotations
@@ -53,30 +53,37 @@ from ...exceptions import InvalidLabelsError
 from ...metrics.linear_attack import LatentAttacker
 from ...models.identity_classifier import IdentityClassifier
 
-#: What an attacker can try, in the words of the report. All but "unseen", "context" and "inversion"
-#: follow from what it learns from, what it is shown and whether it learns from pairs.
+#: Kinds of attack, in the words of the report. All but "unseen", "context" and "inversion" follow
+#: from the gallery, the probes, and whether the attacker learns pairs.
 KINDS = {
-    "naive": "a recogniser of clear photos, asked about the release",
-    "unseen": "a static one that no part of the method knew",
-    "parrot": "learns from released images of the same people",
-    "reverse": "learns released images and is asked about clear photos",
+    "naive": "a recogniser of clear photos names released images",
+    "unseen": "naive, and no part of the method knew the recogniser",
+    "parrot": "learns released images of the same people",
+    "reverse": "learns released images and names clear photos",
     "adaptive": "learns from pairs how the method changes photos",
     "context": "sees hair, clothes and background only",
-    "inversion": "undoes the release first",
-    "choices": "looks at what was decided for every image",
+    "inversion": "reconstructs the photos first",
+    "choices": "learns what was decided for every image",
 }
 
 
-# Principal components need no more rows than this, and rows of floats are large.
-_ROWS_OF_COMPONENTS, _ROWS_AT_ONCE = 4000, 1024
+def gallery_kind_of(attacker: Any) -> str:
+    """Images that an attacker learns."""
+    return getattr(attacker, "gallery_kind", "released")
 
 
-# Of the greatest component's variance: what has less is rounding in single precision.
-_ROUNDING = 1e-10
+def probe_kind_of(attacker: Any) -> str:
+    """Images that an attacker names."""
+    return getattr(attacker, "probe_kind", "released")
+
+
+def learner_of(attacker: Any) -> Any:
+    """The attacker that does the work: itself, unless it is a role of another one."""
+    return getattr(attacker, "learner", attacker)
 
 
 def kind_of(attacker: Any) -> str:
-    """What an attacker tries: its ``kind``, or what follows from its gallery and its probes.
+    """Kind of attack: its ``kind``, or what follows from its gallery and its probes.
 
     Parameters
     ----------
@@ -87,21 +94,20 @@ def kind_of(attacker: Any) -> str:
     ValueError
         If its ``kind`` is none of :data:`KINDS`.
     """
-    gallery_kind = getattr(attacker, "gallery_kind", "released")
-    shown = getattr(attacker, "probe_kind", "released")
+    gallery_kind, probe_kind = gallery_kind_of(attacker), probe_kind_of(attacker)
     kind = getattr(attacker, "kind", None)
     if kind is not None:
         if kind not in KINDS:
             raise ValueError(
                 f"The attacker {attacker.name!r} has kind={kind!r}; expected one of "
-                f"{sorted(KINDS)}, or None to follow from what it learns from and is shown."
+                f"{sorted(KINDS)}, or None to follow from its gallery and its probes."
             )
         return kind
-    if "choices" in (gallery_kind, shown):
+    if "choices" in (gallery_kind, probe_kind):
         return "choices"
-    if shown == "clear":
+    if probe_kind == "clear":
         return "reverse"
-    if hasattr(getattr(attacker, "learner", attacker), "fit_pairs"):
+    if hasattr(learner_of(attacker), "fit_pairs"):
         return "adaptive"
     return "naive" if gallery_kind == "clear" else "parrot"
 
@@ -132,13 +138,9 @@ class PixelAttacker(LatentAttacker):
         return to_rows(check_images(images)[0])
 
     def features(self, images: NDArray) -> NDArray[np.float32]:
-        # In parts: several releases of everybody's photos are too large to be floats at once.
-        parts = range(0, len(images), _ROWS_AT_ONCE)
-        found = [
-            self.components_.transform(self.rows(images[start : start + _ROWS_AT_ONCE]))
-            for start in parts
-        ]
-        return np.concatenate(found)
+        # In batches: as floats, several releases of everybody's photos may not fit into memory.
+        batches = (images[start : start + 1024] for start in range(0, len(images), 1024))
+        return np.concatenate([self.components_.transform(self.rows(batch)) for batch in batches])
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> PixelAttacker:
         self.fit_components(images)
@@ -146,24 +148,21 @@ class PixelAttacker(LatentAttacker):
         return self
 
     def fit_components(self, images: NDArray) -> PixelAttacker:
-        """Learn the principal components alone, from every part of the images evenly."""
-        every = max(1, len(images) // _ROWS_OF_COMPONENTS)
-        rows = self.rows(images[::every])
+        """Learn the principal components alone, from at most 8,000 images spread evenly."""
+        rows = self.rows(images[:: max(1, len(images) // 4000)])
         count = max(1, min(self.n_components, len(rows) // 3, rows.shape[1]))
-        analysis = PCA(
-            count, svd_solver="randomized", whiten=True, random_state=self.random_state
-        ).fit(rows)
-        # Whitened, the rounding errors of pictures that differ in little would drown that little.
-        variance = analysis.explained_variance_
-        real = max(1, int((variance > _ROUNDING * variance[0]).sum()))
-        if real < count:
-            analysis = analysis.set_params(n_components=real).fit(rows)
-        self.components_: Any = analysis
+        pca = PCA(count, svd_solver="randomized", whiten=True, random_state=self.random_state)
+        variance = pca.fit(rows).explained_variance_
+        # Rounding errors of single precision, once whitened, would drown small differences.
+        above_rounding = max(1, int((variance > 1e-10 * variance[0]).sum()))
+        if above_rounding < count:
+            pca.set_params(n_components=above_rounding).fit(rows)
+        self.components_: Any = pca
         return self
 
 
 class ContextAttacker(PixelAttacker):
-    """What hair, clothes and background give away: an ellipse over the face is blackened first.
+    """LDA on hair, clothes and background: an ellipse over the face is blackened first.
 
     Parameters
     ----------
@@ -171,8 +170,8 @@ class ContextAttacker(PixelAttacker):
         As for :class:`PixelAttacker`.
     """
 
-    # What only sees the surroundings is not expected to recognise faces: its bar is chance.
-    name, times_chance, kind = "LDA on the surroundings", 3.0, "context"
+    # Surroundings need not identify people, so any success above chance makes it evidence.
+    name, threshold_over_chance, kind = "LDA on the surroundings", 3.0, "context"
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
         height, width = images.shape[1:3]
@@ -183,7 +182,7 @@ class ContextAttacker(PixelAttacker):
 
 
 class LogisticAttacker(LatentAttacker):
-    """Logistic regression on the anonymizer's own latents, another bias than LDA's.
+    """Logistic regression on the anonymizer's latents, biased otherwise than LDA.
 
     Parameters
     ----------
@@ -203,27 +202,23 @@ class LogisticAttacker(LatentAttacker):
         self.model_.fit(self.features(images), people)
         return self
 
-    def scores(self, images: NDArray) -> NDArray[np.float32]:
-        scores = self.model_.decision_function(self.features(images))
-        # Two people: scikit-learn gives the difference of their logits.
-        return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+    def scores(self, images: NDArray) -> NDArray:
+        return _class_scores(self.model_, self.features(images))
 
 
 class ClassifierAttacker:
-    """Any scikit-learn classifier of images as an attacker; networks among them retrain.
+    """Any scikit-learn classifier of images as an attacker.
 
     Parameters
     ----------
     classifier : classifier
-        With ``decision_function`` or ``predict_proba``. Cloned for every gallery; one of ours that
-        is fitted already goes on from its weights.
+        With ``decision_function`` or ``predict_proba``. Cloned for every gallery; a fitted one with
+        ``warm_start=True`` is copied and continues from its weights.
     name : str
     gallery_kind : {"released", "clear"}, default="released"
     kind : str, optional
-        None makes it "parrot" or "naive", by what it learns from.
+        None makes it "parrot" or "naive", by its gallery.
     """
-
-    shown = "released"
 
     def __init__(
         self,
@@ -237,14 +232,14 @@ class ClassifierAttacker:
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> ClassifierAttacker:
         """Learn the gallery."""
-        goes_on = getattr(self.classifier, "warm_start", False)
-        model = copy.deepcopy(self.classifier) if goes_on else clone(self.classifier)
+        warm_start = getattr(self.classifier, "warm_start", False)
+        model = copy.deepcopy(self.classifier) if warm_start else clone(self.classifier)
         self.classifier_ = model.fit(images, people)
         return self
 
     def scores(self, images: NDArray) -> NDArray:
         """Score every person of the gallery, shape (n_samples, n_people)."""
-        return _scores_of(self.classifier_, images)
+        return _class_scores(self.classifier_, images)
 
     @property
     def embed(self) -> Callable[[NDArray], NDArray] | None:
@@ -270,12 +265,12 @@ class NaiveAttacker:
         self.network = _is_network(recogniser)
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> NaiveAttacker:
-        """Nothing is learned: the gallery are the clear photos the recogniser was trained on."""
+        """Do nothing: the gallery are the clear photos that the recogniser was trained on."""
         return self
 
     def scores(self, images: NDArray) -> NDArray:
         """Score every person the recogniser knows, in the order of its ``classes_``."""
-        return _scores_of(self.recogniser, images)
+        return _class_scores(self.recogniser, images)
 
     @property
     def embed(self) -> Callable[[NDArray], NDArray] | None:
@@ -290,7 +285,7 @@ class RoleAttacker:
     ----------
     learner : attacker
     name : str
-    gallery_kind, shown : {"released", "clear"}, default="released"
+    gallery_kind, probe_kind : {"released", "clear"}, default="released"
         See :mod:`edials.audit.attackers.base`.
     kind : str, optional
         None follows from the two.
@@ -304,7 +299,7 @@ class RoleAttacker:
         probe_kind: str = "released",
         kind: str | None = None,
     ):
-        self.learner, self.name, self.kind = learner, name, kind
+        self.learner, self.name, self.kind = learner_of(learner), name, kind
         self.gallery_kind, self.probe_kind = gallery_kind, probe_kind
         self.network = getattr(learner, "network", False)
         self.encode = getattr(learner, "encode", None)
@@ -320,34 +315,38 @@ class RoleAttacker:
 
 
 class ReverseAttacker(RoleAttacker):
-    """An attacker with a poisoned gallery: it learns released images and is shown clear photos.
+    """An attacker that learns released images and names clear photos: the reverse attack.
 
-    The other reading of the published number: who is named if the released images are taken for
-    photos of the people?
+    Who is named if the released images are taken for photos of the people?
 
     Parameters
     ----------
     learner : attacker
         Any that learns from images.
+
+    References
+    ----------
+    Newton, Sweeney and Malin (2005), "Preserving privacy by de-identifying face images".
     """
 
     def __init__(self, learner: Any):
-        super().__init__(learner, f"reverse: {learner.name}", probe_kind="clear", kind="reverse")
+        super().__init__(learner, f"reverse: {learner.name}", probe_kind="clear")
 
 
 def _is_network(classifier: Any) -> bool:
     return isinstance(classifier, (IdentityClassifier, NeuralNet))
 
 
-def _scores_of(classifier: Any, images: NDArray) -> NDArray:
+def _class_scores(classifier: Any, X: NDArray) -> NDArray:
+    """One score per class; scikit-learn has one column for two classes."""
     if hasattr(classifier, "decision_function"):
-        scores = classifier.decision_function(images)
+        scores = classifier.decision_function(X)
         return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
-    return np.log(np.clip(classifier.predict_proba(images), 1e-12, 1))
+    return np.log(np.clip(classifier.predict_proba(X), 1e-12, 1))
 
 
 class ChoiceAttacker(PixelAttacker):
-    """What was decided for every image (a mask, say), attacked by linear discriminant analysis.
+    """Linear discriminant analysis on what was decided for every image, such as a mask.
 
     Parameters
     ----------
@@ -356,27 +355,27 @@ class ChoiceAttacker(PixelAttacker):
     random_state : int, default=0
     """
 
-    name, gallery_kind, shown, kind = "the choices", "choices", "choices", "choices"
+    name, gallery_kind, probe_kind, kind = "the choices", "choices", "choices", "choices"
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
-        """Choices as they are; images, on which it proves itself, as pixels."""
+        """Choices unchanged; clear photos, on which it is validated, as pixels."""
         return super().rows(images) if images.ndim == 4 else images.astype(np.float32)
 
     def fit_components(self, images: NDArray) -> ChoiceAttacker:
-        """Learn no more components than the choices have: many may be the same for all."""
+        """Learn at most as many components as the choices have; some may be constant."""
         if images.ndim == 4:
             super().fit_components(images)
             return self
         rank = int(np.linalg.matrix_rank(images - images.mean(axis=0)))
-        # Without any variation there are no components; standardised, they are zeros.
         count = min(self.n_components, rank, max(1, len(images) // 3))
-        kind = PCA(count, whiten=True, random_state=self.random_state) if rank else StandardScaler()
-        self.components_ = kind.fit(images)
+        # Choices that are all equal have no components; standardized, they are zeros.
+        pca = PCA(count, whiten=True, random_state=self.random_state)
+        self.components_ = (pca if rank else StandardScaler()).fit(images)
         return self
 
 
 def check_choices(choices: object, n_samples: int) -> NDArray[np.float32]:
-    """Choices as rows of numbers.
+    """Choices as rows of numbers, shape (n_samples, n_choices).
 
     Raises
     ------

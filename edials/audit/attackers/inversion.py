@@ -1,4 +1,4 @@
-"""An attacker who undoes: a network learns to turn released images back into the photos."""
+"""Inversion: a network learns to reconstruct the photos from released images."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 
 from ..._random import forked_torch, stage_seeds
 from ..._splits import split_rows
 from ..._validation import resolve_device, to_pictures
 from ...metrics.retention import picture_retention
-from ...networks.inference import map_images
+from ...networks.inference import inference_batch_size, map_in_batches
 from ...networks.losses import perceptual_loss
 from ...networks.modules import UNet
 from ...networks.training import FaceDataset, FaceNet, TrainingLength, train
 from .base import PixelAttacker
 
-# How long the network learns if nobody says so: steps, and the fewest and most epochs.
+# Default length of training: steps, and the fewest and most epochs.
 _TYPICAL = TrainingLength(1000, 6, 100)
 _HELD_OUT = 0.1
 _STRUCTURE_WEIGHT = 0.2
 
 
 class InversionAttacker:
-    """A U-Net from released images to the photos, then an attacker that knows clear photos.
+    """A U-Net from released images to photos, then an attacker with a clear gallery.
 
-    Trained on pairs of other people if there are enough of them and else of the gallery; the audit
-    says which as ``pairs_of``.
+    It learns from pairs (photo, its release) of other people if there are enough of them, else of
+    the gallery; ``pairs_of`` in the report says which.
 
     Parameters
     ----------
-    recogniser : attacker that learns from clear photos, optional
+    recogniser : attacker, optional
         None takes :class:`~edials.audit.attackers.base.PixelAttacker`.
     width : int, default=16
         Channels of the network's first stage.
     max_epochs : int, optional
-        None makes about 1,000 steps, but 6 epochs at least and 100 at most.
+        None trains for about 1,000 steps, but 6 epochs at least and 100 at most.
     batch_size : int, default=32
     device : str, default="auto"
     random_state : int, default=0
@@ -50,7 +51,7 @@ class InversionAttacker:
     learning".
     """
 
-    name, gallery_kind, shown = "inversion", "clear", "released"
+    name, gallery_kind, probe_kind = "inversion", "clear", "released"
     kind, network = "inversion", True
 
     def __init__(
@@ -67,39 +68,35 @@ class InversionAttacker:
         self.batch_size, self.device, self.random_state = batch_size, device, random_state
 
     def fit_pairs(self, clear: NDArray[np.uint8], released: NDArray[np.uint8]) -> InversionAttacker:
-        """Train the network; without improvement on held-out pairs it stops early."""
+        """Train the network on pairs; it stops early without improvement on held-out ones."""
         seeds = stage_seeds(self.random_state, "weights", "split", "training")
         with forked_torch(seeds["weights"]):
             network = UNet(self.width)
         training, held_out = split_rows(len(clear), _HELD_OUT, seeds["split"])
-        self.net_ = train(
-            FaceNet,
+        pairs = FaceDataset(released, clear)
+        length = _TYPICAL.epochs(len(training), self.batch_size)
+        net = FaceNet(
             network,
-            FaceDataset(released[training], clear[training]),
-            FaceDataset(released[held_out], clear[held_out]) if len(held_out) else None,
+            criterion=ReconstructionLoss,
             device=resolve_device(self.device),
-            seed=seeds["training"],
-            learning_rate=2e-3,
-            max_epochs=self.max_epochs,
-            typical=_TYPICAL,
-            patience=None,
-            title="reverse attacker",
-            verbose=0,
+            lr=2e-3,
+            max_epochs=self.max_epochs or length,
             batch_size=self.batch_size,
-            objective=_distance,
         )
+        validation = pairs.take(held_out) if len(held_out) else None
+        self.net_ = train(net, pairs.take(training), validation, seeds["training"])
         return self
 
-    def undo(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What the network takes the photos for, of the shape of ``images``."""
-        made = map_images(
+    def invert(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Reconstruct the photos from released images, in their shape."""
+        photos = map_in_batches(
             self.net_.module_,
             images,
             device=torch.device(self.net_.device),
-            batch_size=self.batch_size,
+            batch_size=inference_batch_size(self.batch_size, images.shape[1:]),
             precision="auto",
         )
-        return to_pictures(torch.from_numpy(made))
+        return to_pictures(photos)
 
     def fit(self, images: NDArray[np.uint8], people: NDArray[np.int64]) -> InversionAttacker:
         """Learn the clear gallery."""
@@ -108,24 +105,28 @@ class InversionAttacker:
         return self
 
     def scores(self, images: NDArray[np.uint8]) -> NDArray:
-        """Undo, then score every person of the gallery, shape (n_samples, n_people)."""
-        return self.recogniser_.scores(self.undo(images))
+        """Invert, then score every person of the gallery, shape (n_samples, n_people)."""
+        return self.recogniser_.scores(self.invert(images))
 
     def measures(self, clear: NDArray[np.uint8], released: NDArray[np.uint8]) -> dict[str, float]:
-        """How near released and undone images are to the photos, in dB; the difference is gained.
+        """PSNR of released and of inverted images against the photos, in dB.
 
         Parameters
         ----------
         clear, released : ndarray of shape (n_samples, height, width, 3), dtype uint8
-            Not among the pairs it learned from.
+            Other pairs than those it learned from.
         """
         return {
             "psnr_released": picture_retention(clear, released)["psnr"],
-            "psnr_inverted": picture_retention(clear, self.undo(released))["psnr"],
+            "psnr_inverted": picture_retention(clear, self.invert(released))["psnr"],
         }
 
 
-def _distance(made: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference and structural dissimilarity."""
-    photos = targets.permute(0, 3, 1, 2).float() / 255
-    return functional.l1_loss(made, photos) + _STRUCTURE_WEIGHT * perceptual_loss(made, photos)
+class ReconstructionLoss(nn.Module):
+    """Mean absolute difference plus weighted structural dissimilarity."""
+
+    def forward(self, inverted: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Loss of pictures (n, 3, height, width) for uint8 photos (n, height, width, 3)."""
+        photos = targets.permute(0, 3, 1, 2).float() / 255
+        dissimilarity = perceptual_loss(inverted, photos)
+        return functional.l1_loss(inverted, photos) + _STRUCTURE_WEIGHT * dissimilarity

@@ -1,4 +1,4 @@
-"""Who attacks: the attackers by name, and as "quick", "standard" and "thorough"."""
+"""The attackers by name, and by the levels "quick", "standard" and "thorough"."""
 
 from __future__ import annotations
 
@@ -20,54 +20,56 @@ from .pairs import PairAttacker
 
 
 def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
-    """Attackers by name; objects pass through.
+    """Attackers by level or by name; objects pass through.
 
     Parameters
     ----------
     attackers : {"quick", "standard", "thorough"} or sequence of names and objects
     anonymizer : EDIALSAnonymizer or None
+        Attackers use its latents.
     seed : int
         Of the networks.
 
     Raises
     ------
     ValueError
-        If a name is none of ours.
+        If a level or a name is unknown.
     """
-    encode = getattr(anonymizer, "autoencoder_", None)
+    levels = _levels(getattr(anonymizer, "autoencoder_", None), seed)
+    if isinstance(attackers, str):
+        if attackers not in levels:
+            raise ValueError(f"attackers={attackers!r}; expected one of {sorted(levels)}.")
+        return levels[attackers]
+    if not isinstance(attackers, Iterable) or not list(attackers):
+        raise ValueError(
+            f"attackers={attackers!r}; expected one of {sorted(levels)}, or a list of names and "
+            f"objects with at least one of them."
+        )
+    by_name = {attacker.name: attacker for attacker in levels["thorough"]}
+    unknown = [a for a in attackers if isinstance(a, str) and a not in by_name]
+    if unknown:
+        raise ValueError(f"attackers names {unknown}; expected some of {sorted(by_name)}.")
+    return [by_name[a] if isinstance(a, str) else a for a in attackers]
+
+
+def _levels(encode: Any, seed: int) -> dict[str, list[Any]]:
     pixels, latents = PixelAttacker(), LatentAttacker(encode)
-    linear: list[Any] = [pixels, ContextAttacker(), PairAttacker(encode), ReverseAttacker(pixels)]
+    quick: list[Any] = [pixels, ContextAttacker(), PairAttacker(encode), ReverseAttacker(pixels)]
     if encode is not None:
-        linear = [latents, LogisticAttacker(encode), *linear, ReverseAttacker(latents)]
+        quick = [latents, LogisticAttacker(encode), *quick, ReverseAttacker(latents)]
 
     def network(name: str, kind: str, **settings: Any) -> ClassifierAttacker:
+        # More patience than epochs: attackers are trained to the end.
         model = IdentityClassifier(**{"random_state": seed, "patience": 99, **settings})
-        gallery_kind = "released" if kind == "parrot" else "clear"
-        return ClassifierAttacker(model, name, gallery_kind, kind)
+        return ClassifierAttacker(model, name, "released" if kind == "parrot" else "clear", kind)
 
-    # Proving itself on clear photos is all that the static role of a network needs.
-    static = network("network of clear photos", "naive")
-    retrained = RoleAttacker(static, "network, retrained", kind="parrot")
-    poison = RoleAttacker(static, f"reverse: {retrained.name}", probe_kind="clear", kind="reverse")
+    naive = network("network of clear photos", "naive")
+    parrot = RoleAttacker(naive, "network, retrained")
     # Another architecture, seed and loss than the recogniser that an anonymizer holds.
     unseen = network("unseen network", "unseen", depth=1, margin=0.0, random_state=seed + 2)
-    standard = [*linear, static, unseen, retrained, poison]
     second = network(
         "second network, retrained", "parrot", depth=1, margin=0.2, random_state=seed + 1
     )
+    standard = [*quick, naive, unseen, parrot, ReverseAttacker(parrot)]
     thorough = [*standard, second, InversionAttacker(random_state=seed)]
-    named = {"quick": linear, "standard": standard, "thorough": thorough}
-    if isinstance(attackers, str):
-        if attackers not in named:
-            raise ValueError(f"attackers={attackers!r}; expected one of {sorted(named)}.")
-        return named[attackers]
-    if not isinstance(attackers, Iterable) or not list(attackers):
-        raise ValueError(
-            f"attackers={attackers!r}; expected one of {sorted(named)}, or a list of names and "
-            f"objects with at least one of them."
-        )
-    known = {attacker.name: attacker for attacker in thorough}
-    unknown = [a for a in attackers if isinstance(a, str) and a not in known]
-    if unknown:
-        raise ValueError(f"attackers names {unknown}; expected some of {sorted(known)}.")
-    return [known[a] if isinstance(a, str) else a for a in attackers]
+    return {"quick": quick, "standard": standard, "thorough": thorough}

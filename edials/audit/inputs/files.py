@@ -1,4 +1,4 @@
-"""What the files of a release tell besides their pictures: names, metadata, order of writing."""
+"""What the files of a release disclose besides their pictures: names, metadata, times."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import fisher_exact, kruskal
 
-# What Pillow says of every file of a kind, and what tells nothing.
+# Metadata that Pillow reports for every file of a format.
 _HARMLESS = {
     *("jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "gamma", "srgb", "aspect"),
     *("compression", "interlace", "transparency", "background", "loop", "duration", "timestamp"),
     *("version", "progressive", "progression", "chromaticity", "adobe", "adobe_transform", "bbox"),
     *("resolution", "extension", "default_image"),
 }
-_SURE = 0.01  # of a name that contains the label by accident
-_ORDERED = 0.001  # of an order of writing that is not that of the people
+# Levels of the tests. The second is lower: files written in any batches have times in some order.
+_NAME_LEVEL, _TIME_LEVEL = 0.01, 0.001
 
 
 def file_findings(
@@ -27,15 +27,15 @@ def file_findings(
     people: NDArray[np.int64],
     labels: NDArray,
     *,
-    origins: list[Path | None] | None = None,
+    original_files: list[Path | None] | None = None,
     root: Path | None = None,
     seed: int = 0,
 ) -> list[str]:
-    """Look for what the files of a release give away, and say each finding in a sentence.
+    """Find what the files of a release disclose, in one sentence for each finding.
 
-    Metadata (EXIF, text, comments, colour profiles); names that contain who is on the picture,
-    more often than labels exchanged among the files would; names that equal the original's; an
-    order of modification times that goes by people.
+    Findings are metadata (EXIF, text, comments, colour profiles); names that contain the person's
+    label more often than permuted labels; names that equal the original's; and modification times
+    that depend on the person.
 
     Parameters
     ----------
@@ -45,34 +45,34 @@ def file_findings(
         Index into ``labels``; -1 where unknown.
     labels : ndarray of shape (n_people,)
         Names of the people.
-    origins : list of Path or None, optional
-        Files of the originals. Leave them out for folders that are paired by name: there equal
-        names are how the pairs were found, and say nothing of the release.
+    original_files : list of Path or None, optional
+        Files of the originals. Leave them out for folders that are paired by name, where equal
+        names say nothing of the release.
     root : Path, optional
-        The released folder; only names below it are looked at. None looks at file names alone.
+        The released folder; only names below it count. None takes file names alone.
     seed : int, default=0
 
     Returns
     -------
     list of str
-        Empty if nothing was found.
+        Empty without findings.
     """
-    there = [row for row, file in enumerate(files) if file is not None]
-    released = [files[row] for row in there]
-    paths = [path for path in released if path is not None]
-    known = people[there] >= 0
-    codes = people[there][known]
-    named = [path for path, sure in zip(paths, known, strict=True) if sure]
-    findings = [*_metadata(paths), *_named(named, codes, labels, root, seed)]
-    if origins is not None:
-        firsts = [origins[row] for row in there]
-        same = sum(
-            first is not None and first.stem == path.stem
-            for first, path in zip(firsts, paths, strict=True)
+    rows = [row for row, file in enumerate(files) if file is not None]
+    paths = [file for file in files if file is not None]
+    known = np.flatnonzero(people[rows] >= 0)
+    known_paths, codes = [paths[place] for place in known], people[rows][known]
+    findings = [*_metadata(paths), *_labels_in_names(known_paths, codes, labels, root, seed)]
+    if original_files is not None:
+        originals = [original_files[row] for row in rows]
+        n_equal = sum(
+            original is not None and original.stem == path.stem
+            for original, path in zip(originals, paths, strict=True)
         )
-        if same:
-            findings.append(f"{same} of {len(paths)} released files are named like their original")
-    return [*findings, *_order(named, codes)]
+        if n_equal:
+            findings.append(
+                f"{n_equal} of {len(paths)} released files are named like their original"
+            )
+    return [*findings, *_times(known_paths, codes)]
 
 
 def _metadata(paths: list[Path]) -> list[str]:
@@ -81,8 +81,7 @@ def _metadata(paths: list[Path]) -> list[str]:
         with Image.open(path) as picture:
             if len(picture.getexif()):
                 counts["EXIF"] += 1
-            # Text behind the pixels is read only with them.
-            picture.load()
+            picture.load()  # text may follow the pixels
             for key, value in {**picture.info, **getattr(picture, "text", {})}.items():
                 name = str(key)
                 if value and name.lower() not in _HARMLESS and name.lower() != "exif":
@@ -93,7 +92,7 @@ def _metadata(paths: list[Path]) -> list[str]:
     ]
 
 
-def _named(
+def _labels_in_names(
     paths: list[Path], codes: NDArray[np.int64], labels: NDArray, root: Path | None, seed: int
 ) -> list[str]:
     if not paths:
@@ -102,23 +101,24 @@ def _named(
         path.relative_to(root).with_suffix("").as_posix() if root is not None else path.stem
         for path in paths
     ]
-    wanted = [str(label) for label in labels]
-    own = sum(_contains(name, wanted[code]) for name, code in zip(names, codes, strict=True))
-    # Short labels such as numbers are in many names by accident: as many as if they were dealt.
-    dealt = np.random.default_rng(seed).permutation(codes)
-    other = sum(_contains(name, wanted[code]) for name, code in zip(names, dealt, strict=True))
-    table = [[own, len(names) - own], [other, len(names) - other]]
-    if not own or fisher_exact(table, alternative="greater").pvalue > _SURE:
+
+    def n_labelled(people: NDArray[np.int64]) -> int:
+        return sum(_contains(name, str(labels[p])) for name, p in zip(names, people, strict=True))
+
+    # Short labels such as numbers are in many names by accident, as often as permuted ones.
+    true, permuted = n_labelled(codes), n_labelled(np.random.default_rng(seed).permutation(codes))
+    table = [[true, len(names) - true], [permuted, len(names) - permuted]]
+    if not true or fisher_exact(table, alternative="greater").pvalue > _NAME_LEVEL:
         return []
-    equal = " (names equal to the originals' are not counted: folders are paired by name)"
+    note = " (names equal to the originals' are not counted: folders are paired by name)"
     return [
-        f"{own} of {len(names)} released files have the person's label in their name"
-        + (equal if root is not None else "")
+        f"{true} of {len(names)} released files have the person's label in their name"
+        + (note if root is not None else "")
     ]
 
 
 def _contains(name: str, label: str) -> bool:
-    """Whether a name says a label, as words of its own or, if it is long, anywhere."""
+    """Whether a name contains a label, as separate words or, if it is long, anywhere."""
     words, wanted = (re.findall(r"[^\W_]+", text.casefold()) for text in (name, label))
     if not wanted:
         return False
@@ -128,11 +128,10 @@ def _contains(name: str, label: str) -> bool:
     return any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
 
 
-def _order(paths: list[Path], codes: NDArray[np.int64]) -> list[str]:
+def _times(paths: list[Path], codes: NDArray[np.int64]) -> list[str]:
     times = np.array([path.stat().st_mtime_ns for path in paths])
     if len(np.unique(times)) < 2 or len(np.unique(codes)) < 2:
         return []
-    groups = [times[codes == code] for code in np.unique(codes)]
-    if kruskal(*groups).pvalue > _ORDERED:
+    if kruskal(*(times[codes == code] for code in np.unique(codes))).pvalue > _TIME_LEVEL:
         return []
     return ["modification times of the released files go by people: one was written after another"]

@@ -1,4 +1,4 @@
-"""Folders of pictures: which files are a pair, and the one size that both sides are brought to."""
+"""Folders of pictures: pairs of files, and one size for both sides."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ...datasets._image_folder import ImageSource
 from ...exceptions import InvalidImageError, first_few
 from ...images import picture_size
 
-_LARGEST = 128
-_SAME_PROPORTIONS = 0.02
+_MAX_SIZE = 128  # larger pictures cost attackers time and give them little
+_PROPORTION_TOLERANCE = 0.02  # rounding of sides
 
 
 def pictures_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """A folder's pictures by relative name without ending, in the order `load_image_folder` has.
+    """A folder's pictures by relative name without ending, in the order of `load_image_folder`.
 
     Raises
     ------
@@ -25,16 +25,16 @@ def pictures_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
         If two files differ in their endings only.
     """
     source = ImageSource(folder, zip_allowed=False)
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     for name in source.names:
         bare = str(Path(name).with_suffix(""))
-        if bare in found:
+        if bare in pictures:
             raise InvalidImageError(
-                f"{name!r} and {found[bare].name!r} in {str(folder)!r} differ in their endings "
+                f"{name!r} and {pictures[bare].name!r} in {str(folder)!r} differ in their endings "
                 f"only; expected one file of a name, since endings may change in a release."
             )
-        found[bare] = source.path / name
-    return found
+        pictures[bare] = source.path / name
+    return pictures
 
 
 def pair_by_name(
@@ -52,25 +52,25 @@ def pair_by_name(
     InvalidImageError
         If released files have no original of their name.
     """
-    strangers = sorted(set(released) - set(originals))
-    if strangers:
+    unpaired = sorted(set(released) - set(originals))
+    if unpaired:
         raise InvalidImageError(
-            f"{len(strangers)} anonymized files have no original of their name, such as "
-            f"{strangers[0]!r}; expected pairs. Pass two lists of paths in the same order, or "
+            f"{len(unpaired)} anonymized files have no original of their name, such as "
+            f"{unpaired[0]!r}; expected pairs. Pass two lists of paths in the same order, or "
             f"on the command line the manifest of the release."
         )
     return list(originals.values()), [released.get(name) for name in originals]
 
 
-def size_of_both(
-    originals: Sequence[str | os.PathLike[str]],
+def common_size(
+    originals: Sequence[str | os.PathLike[str] | None],
     released: Sequence[str | os.PathLike[str] | None],
 ) -> int:
     """Side of the squares that all pictures are cropped and resized to.
 
-    That is the commonest shorter side of the released pictures, at most 128, down to a multiple of
-    16: a few small ones must not make attackers blind to the others. Pictures that are not square
-    lose the same margins on both sides.
+    It is the commonest shorter side of the released pictures, at most 128, rounded down to a
+    multiple of 16. A few small ones must not blind attackers to the others. Pictures that are not
+    square lose the same margins on both sides.
 
     Parameters
     ----------
@@ -80,32 +80,33 @@ def size_of_both(
     ------
     InvalidImageError
         If a released picture is not square and has other proportions than its original: the
-        margins would not be the same.
+        margins would differ.
     UnreadableImageError
         If a file is no picture.
     """
     sides: Counter[int] = Counter()
-    crooked = []
-    for before, after in zip(originals, released, strict=True):
-        if after is None:
+    distorted = []
+    for original, picture in zip(originals, released, strict=True):
+        if picture is None:
             continue
-        width, height = picture_size(after)
+        width, height = picture_size(picture)
         sides[min(width, height)] += 1
-        if width != height:
-            own_width, own_height = picture_size(before)
-            proportions = width / height * own_height / own_width
-            if abs(proportions - 1) > _SAME_PROPORTIONS:
-                crooked.append(f"{after} ({width} x {height}, was {own_width} x {own_height})")
-    if crooked:
+        if width != height and original is not None:
+            true_width, true_height = picture_size(original)
+            if abs(width / height * true_height / true_width - 1) > _PROPORTION_TOLERANCE:
+                distorted.append(
+                    f"{picture} ({width} x {height}, was {true_width} x {true_height})"
+                )
+    if distorted:
         raise InvalidImageError(
-            f"{len(crooked)} released pictures are neither square nor of their original's "
-            f"proportions: {first_few(crooked[:3])}. Crop or resize both sides alike first."
+            f"{len(distorted)} released pictures are neither square nor of their original's "
+            f"proportions: {first_few(distorted[:3])}. Crop or resize both sides alike first."
         )
-    # The larger of two that are as common; nothing released is any size.
-    common = max(sides, key=lambda side: (sides[side], side), default=_LARGEST)
-    if common < SIZE_MULTIPLE:
+    # The larger of two that are as common; the largest if nothing is released.
+    side = max(sides, key=lambda side: (sides[side], side), default=_MAX_SIZE)
+    if side < SIZE_MULTIPLE:
         raise InvalidImageError(
-            f"Most released pictures have a side of {common} pixels; expected at least "
+            f"Most released pictures have a side of {side} pixels; expected at least "
             f"{SIZE_MULTIPLE}."
         )
-    return min(common, _LARGEST) // SIZE_MULTIPLE * SIZE_MULTIPLE
+    return min(side, _MAX_SIZE) // SIZE_MULTIPLE * SIZE_MULTIPLE
