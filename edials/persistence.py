@@ -25,21 +25,22 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
+from ._random import torch_defaults
 from ._validation import resolve_device
 from .anonymizer import EDIALSAnonymizer
 from .exceptions import ModelFileError
 from .images import ImageReader
 from .latent.identity_basis import IdentityBasis
 from .latent.identity_regression import IdentityRegression
+from .latent.model import LatentFeatures, LatentModel
 from .latent.surrogates import SurrogatePrior
 from .models.attribute_classifier import AttributeClassifier
 from .models.autoencoder import AdversarialAutoencoder
 from .models.identity_classifier import IdentityClassifier
 from .models.surrogate_decoder import SurrogateDecoder
-from .networks.training import FaceNet
 
 #: Grows when an older edials could not read the file.
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     kind.__name__: kind
     for kind in (
@@ -52,7 +53,8 @@ _ESTIMATORS: dict[str, type[BaseEstimator]] = {
     )
 }
 _RECORDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (IdentityBasis, IdentityRegression, SurrogatePrior)
+    kind.__name__: kind
+    for kind in (IdentityBasis, IdentityRegression, LatentFeatures, LatentModel, SurrogatePrior)
 }
 # The network is built anew from the parameters and filled; the skorch net around it follows.
 _REBUILT = ("net_",)
@@ -96,6 +98,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> Path:
     return target
 
 
+@torch_defaults()
 def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
     """Load what :func:`save` wrote.
 
@@ -160,7 +163,7 @@ def _describe(value: Any, where: str, arrays: dict[str, NDArray]) -> Any:
         name = f"array{len(arrays)}"
         arrays[name] = value
         return {"kind": "array", "name": name}
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if type(value) in (list, tuple) or isinstance(value, np.ndarray):
         kind = "labels" if isinstance(value, np.ndarray) else type(value).__name__
         return {"kind": kind, "items": [_describe(v, f"{where}[]", arrays) for v in value]}
     if isinstance(value, bytes):
@@ -254,12 +257,8 @@ class _Rebuilder:
         for key, value in tree["fitted"].items():
             setattr(estimator, key, self.build(value))
         if "weights" in tree:
-            weights = {k: torch.as_tensor(self.build(v)) for k, v in tree["weights"].items()}
             module = estimator._new_module(seed=0)
+            weights = {k: torch.as_tensor(self.build(v)) for k, v in tree["weights"].items()}
             module.load_state_dict(weights)
-            module = module.to(self.resolved, memory_format=torch.channels_last)
-            estimator.net_ = FaceNet(
-                module, device=self.resolved, callbacks=None, train_split=None, verbose=0
-            ).initialize()
-            estimator.module_.eval()
+            estimator._hold(module, self.resolved)
         return estimator

@@ -1,7 +1,10 @@
 """Shared fixtures: one small set of made-up faces, one fitted anonymizer."""
 
+import contextlib
+
 import matplotlib
 import pytest
+import torch
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials.datasets import make_faces
@@ -37,3 +40,30 @@ def make_anonymizer(**settings):
 @pytest.fixture(scope="session")
 def fitted(faces):
     return make_anonymizer().fit(faces.images, identity=faces.identity, attributes=faces.kept)
+
+
+@contextlib.contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextlib.contextmanager
+def default_device():
+    torch.set_default_device("meta")
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+#: What a caller may have set in torch; no result may depend on it.
+OUTER_TORCH_STATES = {
+    "float64": default_dtype,
+    "device": default_device,
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+}

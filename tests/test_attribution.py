@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import shap
 import torch
+from conftest import OUTER_TORCH_STATES
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -19,7 +22,7 @@ from edials.explain.attribution import (
     mean_absolute,
     path_gradients,
 )
-from edials.explain.identity_score import IdentityScore, SimilarityScore
+from edials.explain.identity_score import IdentityScore, RecogniserLogits, RowScore
 from edials.networks.modules import Decoder, Recogniser
 
 D, N, PEOPLE = 12, 4, 6
@@ -37,11 +40,9 @@ def scene():
         nn.init.normal_(head.weight, std=3.0)
         latents, background = torch.randn(N, D).numpy(), torch.randn(20, D).numpy()
 
-    def logits(images):
-        return head(network.embed(images))
-
     candidates = torch.tensor([[0, 1], [2, 2], [3, 4], [5, 0]])
-    return IdentityScore(decoder, logits, candidates), latents, background, network
+    logits = RecogniserLogits(SimpleNamespace(module_=network, head_=head))
+    return IdentityScore(decoder, logits, candidates), latents, background
 
 
 class Linear:
@@ -53,11 +54,6 @@ class Linear:
     def __call__(self, latents, rows):
         return (latents * self.weights.to(latents.device)[rows]).sum(1)
 
-    def for_row(self, row):
-        layer = nn.Linear(D, 1, bias=False)
-        layer.weight.data[:] = self.weights[row]
-        return layer
-
 
 class OneNetwork:
     """The score of one network with one output, whichever the row."""
@@ -68,9 +64,6 @@ class OneNetwork:
     def __call__(self, latents, rows):
         return self.network(latents)[:, 0]
 
-    def for_row(self, row):
-        return self.network
-
 
 @pytest.fixture
 def relu_network():
@@ -79,7 +72,7 @@ def relu_network():
 
 
 def test_identity_score_is_the_log_odds_and_counts_a_repeated_candidate_once(scene):
-    score, latents, _, _ = scene
+    score, latents, _ = scene
     z, rows = torch.from_numpy(latents), torch.arange(N)
     with torch.no_grad():
         probabilities = score.logits(score.decoder(z)).double().softmax(1)
@@ -88,20 +81,8 @@ def test_identity_score_is_the_log_odds_and_counts_a_repeated_candidate_once(sce
         )
         expected = (own / (1 - own)).log()
         np.testing.assert_allclose(score(z, rows), expected, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(score.for_row(2)(z)[2, 0], expected[2], rtol=1e-4, atol=1e-4)
-        assert score.for_row(2)(z).shape == (N, 1)
-
-
-def test_similarity_score_is_the_cosine_with_the_rows_own_reference(scene):
-    score, latents, background, network = scene
-    z = torch.from_numpy(latents)
-    with torch.no_grad():
-        references = 3 * network.embed(score.decoder(z))
-    similarity = SimilarityScore(score.decoder, network.embed, references)
-    with torch.no_grad():
-        np.testing.assert_allclose(similarity(z, torch.arange(N)), 1, atol=1e-5)
-    explained = ExpectedGradients(similarity, background, n_samples=2000, random_state=0)(latents)
-    assert completeness_error(explained, similarity).max() < 0.03
+        np.testing.assert_allclose(RowScore(score, 2)(z)[2, 0], expected[2], rtol=1e-4, atol=1e-4)
+        assert RowScore(score, 2)(z).shape == (N, 1)
 
 
 def integrated(score, latents, background, steps=50):
@@ -117,13 +98,13 @@ def integrated(score, latents, background, steps=50):
 
 
 def test_agrees_with_shaps_gradient_explainer_within_sampling_error(scene):
-    score, latents, background, _ = scene
+    score, latents, background = scene
     n_samples = 2000
     ours = ExpectedGradients(score, background, n_samples=n_samples, random_state=0)(latents).values
     theirs, errors = np.zeros((N, D)), np.zeros((N, D))
     state = np.random.get_state()  # noqa: NPY002
     for row in range(N):
-        built = shap.GradientExplainer(score.for_row(row), torch.from_numpy(background))
+        built = shap.GradientExplainer(RowScore(score, row), torch.from_numpy(background))
         values, variances = built.shap_values(
             torch.from_numpy(latents[row : row + 1]),
             nsamples=n_samples,
@@ -150,7 +131,7 @@ def test_agrees_with_shaps_gradient_explainer_within_sampling_error(scene):
 
 
 def test_completeness_error_falls_and_fifty_samples_already_rank(scene):
-    score, latents, background, _ = scene
+    score, latents, background = scene
     few = ExpectedGradients(score, background, random_state=0)(latents)
     many = ExpectedGradients(score, background, n_samples=2000, random_state=1)(latents)
     with torch.no_grad():
@@ -185,7 +166,7 @@ def test_linear_score_is_near_exact_for_ours_and_shaps():
 
 
 def test_deep_is_exact_on_relu_with_one_linear_output(relu_network, scene):
-    _, latents, background, _ = scene
+    _, latents, background = scene
     score = OneNetwork(relu_network)
     explained = DeepExplainer(score, background)(latents)
     np.testing.assert_allclose(completeness_error(explained, score), 0, atol=1e-5)
@@ -196,9 +177,9 @@ def test_deep_is_exact_on_relu_with_one_linear_output(relu_network, scene):
     np.testing.assert_allclose(explained.values, np.reshape(values, (N, D)), atol=1e-6)
 
 
-def test_deep_hooks_the_networks_behind_a_closure_and_states_its_error(scene):
-    score, latents, background, network = scene
-    assert network in list(score.for_row(0).modules())
+def test_deep_hooks_the_networks_of_a_score_and_its_error_is_measured(scene):
+    score, latents, background = scene
+    assert {score.decoder, score.logits.network} <= set(RowScore(score, 0).modules())
     explained = DeepExplainer(score, background)(latents)
     reference = ExpectedGradients(score, background, n_samples=2000, random_state=0)(latents)
     with torch.no_grad():
@@ -224,7 +205,7 @@ def test_deep_warns_of_a_module_that_shap_does_not_know_and_is_not_linear():
 
 
 def test_permutation_is_exact_on_an_additive_function(scene):
-    _, latents, background, _ = scene
+    _, latents, background = scene
 
     def additive(z, rows):
         return (z**2).sum(1) + rows
@@ -270,17 +251,17 @@ def test_background_comes_from_the_rows_own_cell(name, relu_network):
 
 
 def test_base_values_are_the_mean_score_of_the_background(scene):
-    score, latents, background, _ = scene
+    score, latents, background = scene
     explained = ExpectedGradients(score, background, n_samples=2, batch_size=7)(latents)
     for row in range(N):
         with torch.no_grad():
-            expected = score.for_row(row)(torch.from_numpy(background)).mean()
+            expected = RowScore(score, row)(torch.from_numpy(background)).mean()
         np.testing.assert_allclose(explained.base_values[row], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gradient", "permutation", shap.GradientExplainer])
 def test_seed_alone_decides_and_global_state_is_untouched(name, scene):
-    score, latents, background, _ = scene
+    score, latents, background = scene
     settings = {"n_samples": 20} if name == "gradient" else {}
     if name == "permutation":
         settings = {"n_permutations": 1, "n_background": 3, "n_groups": 6}
@@ -300,7 +281,7 @@ def test_seed_alone_decides_and_global_state_is_untouched(name, scene):
 
 
 def test_numpy_state_is_given_back_although_shap_reseeds(scene):
-    score, latents, background, _ = scene
+    score, latents, background = scene
     before = np.random.get_state()  # noqa: NPY002
     make_explainer(shap.GradientExplainer, score, background, random_state=0)(latents[:1])
     after = np.random.get_state()  # noqa: NPY002
@@ -308,14 +289,26 @@ def test_numpy_state_is_given_back_although_shap_reseeds(scene):
     assert before[2:] == after[2:]
 
 
-def test_read_only_input_tensors_modes_and_outer_no_grad(relu_network, scene):
-    _, latents, background, _ = scene
+@pytest.mark.parametrize("name", ["gradient", "deep", "permutation", shap.GradientExplainer])
+@pytest.mark.parametrize("outer", OUTER_TORCH_STATES)
+def test_torch_states_of_the_caller_have_no_effect(name, outer, scene):
+    score, latents, background = scene
+    expected = make_explainer(name, score, background, random_state=0)(latents)
+    error = completeness_error(expected, score)
+    with OUTER_TORCH_STATES[outer]():
+        explained = make_explainer(name, score, background, random_state=0)(latents)
+        np.testing.assert_array_equal(completeness_error(explained, score), error)
+    np.testing.assert_array_equal(explained.values, expected.values)
+    np.testing.assert_array_equal(explained.base_values, expected.base_values)
+
+
+def test_read_only_input_tensors_and_modes(relu_network, scene):
+    _, latents, background = scene
     score = OneNetwork(relu_network.train())
-    frozen, behind = latents.copy(), background.copy()
-    frozen.flags.writeable = behind.flags.writeable = False
+    frozen, frozen_background = latents.copy(), background.copy()
+    frozen.flags.writeable = frozen_background.flags.writeable = False
     for name in ("gradient", "deep", "permutation"):
-        with torch.no_grad():
-            first = make_explainer(name, score, behind, random_state=0)(frozen)
+        first = make_explainer(name, score, frozen_background, random_state=0)(frozen)
         second = make_explainer(name, score, torch.from_numpy(background), random_state=0)(
             torch.from_numpy(latents)
         )
@@ -327,7 +320,7 @@ def test_read_only_input_tensors_modes_and_outer_no_grad(relu_network, scene):
 
 
 def test_own_explainer_may_be_called_or_have_shap_values(relu_network, scene):
-    _, latents, background, _ = scene
+    _, latents, background = scene
 
     def own(module, rows):
         assert isinstance(rows, torch.Tensor)
@@ -349,7 +342,7 @@ def test_wrong_settings_say_what_is_possible(relu_network):
         make_explainer("gradient", score, background, n_sample=3)
     with pytest.raises(ValueError, match=r"latents have shape \(1, 5\), the background \(3, 12\)"):
         ExpectedGradients(score, background)(np.zeros((1, 5)))
-    with pytest.raises(ValueError, match="given together"):
+    with pytest.raises(ValueError, match="come together"):
         ExpectedGradients(score, background, groups=[0])(np.zeros((1, D)))
     with pytest.raises(ValueError, match=r"groups have shape \(2,\)"):
         ExpectedGradients(score, background, groups=[0, 1], background_groups=[0, 0, 1])(
@@ -368,14 +361,11 @@ def test_gradient_step_does_not_mix_devices():
     network = Recogniser((16, 16, 3), PEOPLE, 2, 8, depth=1).eval().to("meta")
     rows = torch.zeros(5, dtype=torch.int64, device="meta")
     latents = torch.zeros(5, D, device="meta")
-    # Candidates and references stay on the CPU: the score moves them.
-    for score in (
-        IdentityScore(decoder, network, torch.tensor([[0], [1]])),
-        SimilarityScore(decoder, network.embed, torch.ones(2, 8)),
-    ):
-        products = path_gradients(score, latents, latents + 1, torch.zeros(5, device="meta"), rows)
-        assert products.shape == (5, D)
-        assert products.device.type == "meta"
+    # Candidates stay on the CPU: the score moves them.
+    score = IdentityScore(decoder, network, torch.tensor([[0], [1]]))
+    products = path_gradients(score, latents, latents + 1, torch.zeros(5, device="meta"), rows)
+    assert products.shape == (5, D)
+    assert products.device.type == "meta"
 
 
 def test_shap_plots_draw_it(scene):
@@ -384,7 +374,7 @@ def test_shap_plots_draw_it(scene):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    score, latents, background, _ = scene
+    score, latents, background = scene
     explained = ExpectedGradients(score, background, random_state=0)(latents)
     shap.plots.bar(explained, show=False)
     shap.plots.beeswarm(explained, show=False)

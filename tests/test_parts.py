@@ -1,8 +1,8 @@
 """The networks, their trainers, and the order of the rooms."""
 
 import ast
-import dataclasses
 import hashlib
+import pickle
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import OUTER_TORCH_STATES
 from sklearn.base import clone
-from sklearn.preprocessing import normalize
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import edials
@@ -22,22 +23,13 @@ from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableI
 from edials.explain.expected_gradients import path_gradients
 from edials.explain.identity_score import IdentityScore, RecogniserLogits, RotatedDecoder
 from edials.images import ImageReader, write_image
-from edials.latent.identity_basis import HALF_KNOWN, fit_identity_basis, picture_metric, raw_basis
-from edials.latent.identity_regression import NO_REGRESSION, fit_identity_regression
-from edials.latent.surrogates import choose, fit_prior
+from edials.latent.identity_basis import raw_basis
 from edials.metrics.ssim import dissimilarity_metric, structural_similarity
-from edials.models.surrogate_decoder import _row_weights as row_weights_of_decoder
-from edials.networks.adversarial import AdversarialNet, LossWeights, features_of
-from edials.networks.inference import (
-    for_input_gradients,
-    forget_twins,
-    has_bfloat16,
-    inference_copy,
-    run_in_batches,
-)
+from edials.networks.adversarial import AdversarialNet, LossWeights, frozen_backbone
+from edials.networks.inference import has_bfloat16, inference_copy, map_in_batches
+from edials.networks.losses import AttributeLoss
 from edials.networks.modules import AutoencoderNetwork, Backbone, Decoder, LongLinear, Recogniser
-from edials.networks.training import TrainingLength
-from edials.release.evasion import evade
+from edials.networks.training import FaceNet, TrainingLength, _Batches
 
 
 def test_no_device_is_named():
@@ -63,10 +55,11 @@ def test_everything_follows_its_device():
         weights = [torch.ones(2), torch.ones(2)]
     net = AdversarialNet(
         network,
-        terms=LossWeights(10.0, 0.2, 0.01, 0.05, 0.2),
-        features=features_of(SimpleNamespace(module_=recogniser), device),
-        sizes=[2, 2],
-        class_weights=weights,
+        loss_weights=LossWeights(10.0, 0.2, 0.01, 0.05, 0.2),
+        features=frozen_backbone(SimpleNamespace(module_=recogniser), device),
+        criterion=AttributeLoss,
+        criterion__sizes=[2, 2],
+        criterion__class_weights=weights,
         device=device,
     ).initialize()
     assert net.train_step((images, codes))["loss"].is_meta
@@ -124,23 +117,17 @@ def test_long_linear_is_linear(n_rows, monkeypatch):
 def test_weights_converted_for_inference_serve_gradients():
     network, rows = nn.Linear(4, 3), torch.rand(2, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        run_in_batches(network, rows, 2, "bfloat16")
+        map_in_batches(
+            network,
+            rows.numpy(),
+            device=rows.device,
+            batch_size=2,
+            precision="bfloat16",
+            as_tensor=lambda part, device: torch.from_numpy(part),
+        )
         asked = rows.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(network(asked).sum(), asked)
     assert gradient.shape == rows.shape
-
-
-def test_a_twin_that_was_forgotten_is_made_of_today_s_weights():
-    network = Decoder((32, 32, 3), 4, 8).eval()
-    rows = torch.rand(2, 8)
-    with torch.no_grad():
-        before = inference_copy(network)(rows)
-        for weight in network.parameters():
-            weight.data.add_(0.5)  # which torch does not count
-        forget_twins(nn.Sequential(network))
-        after = inference_copy(network)(rows)
-        torch.testing.assert_close(after, network(rows), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(after, before)
 
 
 def test_features_are_those_of_the_classifier():
@@ -151,7 +138,7 @@ def test_features_are_those_of_the_classifier():
         nn.init.normal_(network.stages[3].body[-1].weight)
     network.eval()
     classifier = SimpleNamespace(module_=SimpleNamespace(backbone=network))
-    features = features_of(classifier, torch.device("cpu"))
+    features = frozen_backbone(classifier, torch.device("cpu"))
     assert not any(isinstance(part, nn.BatchNorm2d) for part in features.stages.modules())
     pairs = zip(features.feature_maps(images), network.feature_maps(images), strict=True)
     for ours, theirs in pairs:
@@ -166,35 +153,42 @@ def test_features_are_those_of_the_classifier():
         (Decoder((32, 32, 3), 8, 16), torch.randn(4, 16)),
     ],
 )
-def test_networks_evaluate_without_what_can_be_folded(network, rows):
+def test_inference_copies_evaluate_without_what_can_be_fused(network, rows):
     for weight in [*network.parameters(), *network.buffers()]:
         if weight.is_floating_point():
             nn.init.uniform_(weight, 0.1, 0.3)
-    assert inference_copy(network) is network  # in training every batch is normalised for itself
     network.eval()
     with torch.inference_mode():
-        twin = inference_copy(network)
-        torch.testing.assert_close(twin(rows), network(rows))
-    kinds = [type(part) for part in twin.modules()]
+        copied = inference_copy(network)
+        torch.testing.assert_close(copied(rows), network(rows))
+    kinds = [type(part) for part in copied.modules()]
     assert nn.AvgPool2d not in kinds
     assert kinds.count(nn.BatchNorm2d) == (type(network) is Decoder)  # that of its first features
-    assert inference_copy(network) is twin
     asked = rows.requires_grad_()
-    gradients = [torch.autograd.grad(net(asked).sum(), asked)[0] for net in (twin, network)]
+    gradients = [torch.autograd.grad(net(asked).sum(), asked)[0] for net in (copied, network)]
     torch.testing.assert_close(*gradients)
-    with torch.no_grad():
-        next(part for part in network.modules() if isinstance(part, nn.BatchNorm2d)).bias.add_(1)
-    torch.testing.assert_close(inference_copy(network)(rows), network(rows))
+    low = inference_copy(network, bfloat16=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = inference_copy(network)
         torch.testing.assert_close(low(rows), network(rows), rtol=0.05, atol=0.05)
-        assert low is inference_copy(network)
         torch.autograd.grad(low(asked).sum(), asked)
     assert {w.dtype for w in low.parameters() if w.ndim == 4} == {torch.bfloat16}
-    assert type(inference_copy(nn.Identity())) is nn.Identity
+    assert not any(w.requires_grad for net in (copied, low) for w in net.parameters())
 
 
-def test_a_network_for_gradients_to_its_input_asks_none_for_its_weights():
+def test_a_net_makes_its_inference_copies_once_and_stores_none():
+    network = Decoder((32, 32, 3), 4, 8)
+    net = FaceNet(network).initialize()
+    network.eval()
+    copied = net.inference_copy("float32")
+    assert net.inference_copy("float32") is copied
+    assert net.inference_copy("bfloat16") is net.inference_copy("bfloat16") is not copied
+    again = pickle.loads(pickle.dumps(net))
+    assert not again.inference_copies_
+    rows = torch.rand(2, 8)
+    torch.testing.assert_close(again.inference_copy("float32")(rows), copied(rows))
+
+
+def test_an_inference_copy_of_any_network_shares_its_weights():
     class AtFullPrecision(nn.Module):
         def __init__(self):
             super().__init__()
@@ -206,20 +200,18 @@ def test_a_network_for_gradients_to_its_input_asks_none_for_its_weights():
 
     network, rows = AtFullPrecision().eval(), torch.randn(5, 4, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        copied = for_input_gradients(network)
+        copied = inference_copy(network, bfloat16=True)
         gradients = [torch.autograd.grad(net(rows).sum(), rows)[0] for net in (network, copied)]
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
     assert copied.layers[0].weight.data_ptr() == network.layers[0].weight.data_ptr()
     assert all(weight.requires_grad for weight in network.parameters())
     assert not any(weight.requires_grad for weight in copied.parameters())
     network.lock = threading.Lock()
-    assert for_input_gradients(network) is network
-    ours = Decoder((32, 32, 3), 8, 16).eval()
-    assert for_input_gradients(ours) is inference_copy(ours)
+    assert inference_copy(network) is network
 
 
 def test_training_is_as_long_as_the_data_ask():
-    length = TrainingLength(steps=1000, fewest=6, most=80)
+    length = TrainingLength(steps=1000, min_epochs=6, max_epochs=80)
     assert length.epochs(64 * 20, 64) == 50
     assert length.epochs(10, 64) == 80
     assert length.epochs(10**6, 64) == 6
@@ -244,22 +236,20 @@ def test_autoencoder(faces):
     with pytest.raises(ValueError, match="expected \\(n_samples, 48\\)"):
         model.decode(np.zeros((2, 3)))
     assert model.transform(faces.images[:2]).shape == (2, 48)
-    with pytest.raises(ValueError, match="size='huge'"):
-        AdversarialAutoencoder("huge").fit(faces.images)
 
 
 def test_recogniser_knows_people_and_enrols_new_ones(faces):
-    turn = np.arange(100) % 10 < 7
+    training = np.arange(100) % 10 < 7
     model = IdentityClassifier("tiny", max_epochs=40, patience=99, random_state=0)
-    model.fit(faces.images[turn], faces.identity[turn])
-    assert model.score(faces.images[~turn], faces.identity[~turn]) > 0.5
+    model.fit(faces.images[training], faces.identity[training])
+    assert model.score(faces.images[~training], faces.identity[~training]) > 0.5
     norms = np.linalg.norm(model.embed(faces.images[:5]), axis=1)
     np.testing.assert_allclose(norms, 1, atol=1e-5)
     np.testing.assert_allclose(model.predict_proba(faces.images[:5]).sum(axis=1), 1)
     assert model.threshold(0.001) >= model.threshold(0.1)
     model.enrol(faces.images[:20], faces.identity[:20])
     assert len(model.classes_) == 2
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match=r"fmr=2; expected a number in \(0, 1\)"):
         model.threshold(2)
     with pytest.raises(InvalidLabelsError, match="at least two people"):
         clone(model).fit(faces.images[:5], np.zeros(5, int))
@@ -277,38 +267,114 @@ def test_attribute_classifier(faces):
         model.fit(faces.images, np.zeros(100, int))
 
 
+ESTIMATORS = {
+    "autoencoder": (AdversarialAutoencoder, AdversarialAutoencoder.encode),
+    "identity": (IdentityClassifier, IdentityClassifier.embed),
+    "attributes": (AttributeClassifier, lambda model, X: np.hstack(model.logits(X))),
+}
+
+
+def labels_for(name, faces, step=1):
+    """What an estimator learns from every image, or from every so many."""
+    labels = {"identity": faces.identity, "attributes": faces.attributes}
+    return labels[name][::step] if name in labels else None
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_ctrl_c_is_raised_and_leaves_no_half_trained_estimator(name, faces, monkeypatch):
+    kind, use = ESTIMATORS[name]
+    images, labels = faces.images[::5], labels_for(name, faces, 5)
+    model = kind("tiny", max_epochs=3, random_state=0).fit(images, labels)
+    expected = use(model, images)
+    epochs, batches = [], _Batches.__iter__
+
+    def interrupted(self):
+        epochs.append(self.training)
+        if sum(epochs) == 2:
+            raise KeyboardInterrupt
+        return batches(self)
+
+    monkeypatch.setattr(_Batches, "__iter__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(images, labels)
+    with pytest.raises(NotFittedError):
+        use(model, images)
+    assert not [attribute for attribute in vars(model) if attribute.endswith("_")]
+    again = use(model.fit(images, labels), images)
+    np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("outer", OUTER_TORCH_STATES)
+def test_torch_states_of_the_caller_have_no_effect(name, outer, faces):
+    kind, use = ESTIMATORS[name]
+    images, labels = faces.images[::5], labels_for(name, faces, 5)
+    model = kind("tiny", max_epochs=1, random_state=0)
+
+    def used():
+        results = [use(model, images)]
+        if name == "autoencoder":
+            results.append(model.decode(results[0]))
+        if name == "identity":
+            results.append(model.enrol(images, labels).decision_function(images))
+        return results
+
+    model.fit(images, labels)
+    expected = used()
+    with OUTER_TORCH_STATES[outer]():
+        inside = used()
+        model = clone(model).fit(images, labels)
+        fitted_inside = used()
+    for results in (inside, fitted_inside, used()):
+        for result, reference in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(result, reference)
+    assert torch.zeros(1).dtype == torch.float32
+
+
+def test_training_stops_early_and_keeps_the_best_weights(faces):
+    model = AdversarialAutoencoder("tiny", max_epochs=20, patience=1, learning_rate=1.0)
+    model.fit(faces.images)
+    losses = model.net_.history[:, "valid_loss"]
+    assert len(losses) < 20
+    assert losses.index(min(losses)) == len(losses) - 2
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_warm_start_goes_on_from_the_weights_before(name, faces):
+    kind, _ = ESTIMATORS[name]
+    model = kind("tiny", max_epochs=1, learning_rate=1e-12, warm_start=True, random_state=0)
+    before = model.fit(faces.images, labels_for(name, faces)).module_.state_dict()
+    model.set_params(random_state=1).fit(faces.images, labels_for(name, faces))
+    for key, weight in model.module_.state_dict().items():
+        if weight.is_floating_point() and "running" not in key:
+            equal = torch.allclose(weight, before[key], atol=1e-6)
+            assert equal == (key != "directions"), key
+    # Another network has other shapes, and starts anew.
+    smaller = model.fit(faces.images[:, :16, :16], labels_for(name, faces))
+    assert smaller.image_shape_ == (16, 16, 3)
+
+
+def test_all_faults_of_the_parameters_are_named_at_once(faces):
+    model = IdentityClassifier("huge", max_epochs=0, batch_size=2.5, margin=-1, precision="half")
+    with pytest.raises(
+        ValueError, match=r"size='huge'; expected 'tiny', 'small' or 'base'"
+    ) as error:
+        model.fit(faces.images, faces.identity)
+    for fault in (
+        "max_epochs=0; expected None or an integer of at least 1.",
+        "batch_size=2.5; expected an integer of at least 1.",
+        "margin=-1; expected a finite number of at least 0.",
+        "precision='half'; expected 'auto', 'float32' or 'bfloat16'.",
+    ):
+        assert fault in str(error.value)
+    with pytest.raises(ValueError, match="device='nowhere'"):
+        AttributeClassifier("tiny", device="nowhere").fit(faces.images, faces.attributes)
+
+
 def test_structural_similarity_limits():
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(structural_similarity(images, images), torch.ones(3))
     assert structural_similarity(images, 1 - images).max() < 0
-
-
-def test_draws_do_not_repeat_what_is_replaced_of_fitted_photos():
-    """Independent features foretell nothing of each other, in fitted photos as in new ones."""
-    generator = np.random.default_rng(0)
-    rows, nothing = generator.standard_normal((120, 256)), np.empty((120, 0), int)
-    mask = np.arange(256) < 208
-    draw = fit_prior(rows, nothing, [], np.arange(120)).given(mask)
-    expected = draw(rows, nothing, np.zeros_like(rows))[:, mask]
-    own = np.corrcoef(expected.ravel(), rows[:, mask].ravel())[0, 1]
-    assert abs(own) < 0.2
-
-
-def test_basis_gives_back_last_what_tells_people_apart():
-    generator = np.random.default_rng(0)
-    people = np.repeat(np.arange(60), 8)
-    latents = generator.standard_normal((480, 6))
-    latents[:, 2] += 5 * generator.standard_normal(60)[people]
-    visible = np.diag([1.0, 1.0, 0.1, 1.0, 30.0, 1.0])
-    basis = fit_identity_basis(latents, people, picture=visible)
-    # The most visible feature is given back first, the one that names people last.
-    assert np.abs(basis.forward[:, -1]).argmax() == 4
-    assert np.abs(basis.forward[:, 0]).argmax() == 2
-    assert basis.telling[0] > 10 > 1 > np.abs(basis.telling[1:]).max()
-    rows = torch.from_numpy(latents.astype(np.float32))
-    torch.testing.assert_close(basis.unrotate(basis.rotate(rows)), rows, atol=1e-3, rtol=1e-3)
-    coordinates = basis.rotate(rows).numpy()
-    np.testing.assert_allclose(np.cov(coordinates.T), np.eye(6), atol=0.1)
 
 
 def test_dissimilarity_metric_is_what_similarity_loses():
@@ -326,38 +392,6 @@ def test_dissimilarity_metric_is_what_similarity_loses():
     torch.testing.assert_close(both, (metric + dissimilarity_metric(changes, black)) / 2)
 
 
-def test_picture_metric_sees_what_a_latent_shows():
-    stripes = np.arange(80) % 4 < 2
-
-    def decode(latents):
-        pictures = np.full((len(latents), 80, 80, 3), 128.0)
-        pictures += 10 * latents[:, 0, None, None, None]  # brighter
-        pictures[:, stripes] += 10 * latents[:, 1, None, None, None]  # as large a change, of detail
-        return pictures.clip(0, 255).astype(np.uint8)
-
-    rows = np.random.default_rng(0).standard_normal((500, 3))
-    metric = picture_metric(decode, rows)
-    assert metric.shape == (3, 3)
-    assert metric[1, 1] > 10 * metric[0, 0] > 0
-    np.testing.assert_allclose(metric[2], 0, atol=1e-9)
-
-
-def test_prior_has_the_moments_of_the_data():
-    generator = np.random.default_rng(0)
-    codes = generator.integers(2, size=(4000, 1))
-    rows = generator.standard_normal((4000, 3)) * [1, 2, 3] + codes * [0, 0, 4]
-    prior = fit_prior(rows, codes, [2], np.arange(4000))
-    plain = {"consistency": 0.0, "temperature": 1.0}
-    draw = prior.given(np.ones(3, dtype=bool), **plain)
-    noise = generator.standard_normal((4000, 3))
-    draws = draw(np.zeros_like(noise), np.ones((4000, 1), int), noise)
-    np.testing.assert_allclose(draws.mean(0), [0, 0, 4], atol=0.3)
-    np.testing.assert_allclose(draws.std(0), [1, 2, 3], rtol=0.1)
-    assert prior.given(np.ones(3, dtype=bool), **plain) is draw  # worked out once
-    assert prior.given(np.array([True, True, False]), **plain) is not draw
-    assert choose(np.array([7, 9, 8, *range(7)]), 0.3).nonzero()[0].tolist() == [7, 8, 9]
-
-
 def test_an_image_has_the_numbers_of_a_generator_of_its_own():
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     drawn = keyed_normal(image_keys(b"key", images), (2, 3))
@@ -365,26 +399,6 @@ def test_an_image_has_the_numbers_of_a_generator_of_its_own():
         digest = hashlib.blake2b(images[row].tobytes(), key=b"key", digest_size=16).digest()
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
         np.testing.assert_array_equal(drawn[row], generator.standard_normal((2, 3), np.float32))
-
-
-def test_draws_follow_what_is_given_back_and_nothing_else():
-    generator = np.random.default_rng(0)
-    codes = generator.integers(2, size=(4000, 1))
-    given = generator.standard_normal(4000) + codes[:, 0]
-    other = generator.standard_normal(4000)
-    rows = np.column_stack([2 * given + codes[:, 0] + 0.5 * other, given])
-    prior = fit_prior(rows, codes, [2], np.arange(4000))
-    mask = np.array([True, False])
-    draw = prior.given(mask, consistency=0.0, temperature=1.0)
-    noise = generator.standard_normal((4000, 2))
-    drawn = draw(rows, codes, noise)
-    np.testing.assert_array_equal(drawn[:, 1], rows[:, 1].astype(np.float32))
-    expected = 2 * given + codes[:, 0]
-    np.testing.assert_allclose((drawn[:, 0] - expected).std(), 0.5, rtol=0.1)
-    np.testing.assert_allclose((drawn[:, 0] - expected).mean(), 0, atol=0.05)
-    hidden = rows.copy()
-    hidden[:, 0] = 99.0
-    np.testing.assert_array_equal(draw(hidden, codes, noise), drawn)
 
 
 def test_files(faces, tmp_path):
@@ -396,191 +410,3 @@ def test_files(faces, tmp_path):
         ImageReader().transform([path, tmp_path / "bad.png"])
     with pytest.raises(InvalidImageError, match="size=0"):
         ImageReader(size=0).fit([])
-
-
-def test_a_turned_head_is_given_back_with_any_feature_only():
-    generator = np.random.default_rng(0)
-    turns = 2 + 3 * generator.standard_normal(2000)
-    rows = generator.standard_normal((2000, 6))
-    rows[:, 0] += turns
-    prior = fit_prior(rows, np.empty((2000, 0), int), [], np.arange(2000), turns)
-    np.testing.assert_allclose(prior.yaw_scale, [turns.mean(), turns.std()])
-    np.testing.assert_allclose(prior.yaw_effect[0], turns.std(), rtol=0.05)
-    nothing, noise = np.empty((2, 0), int), np.zeros((2, 6))
-    asked = np.array([0.0, 5.0])
-    for mask, moves in ((np.arange(6) < 5, True), (np.ones(6, bool), False)):
-        # Emphasised, so would be what the other features have in common with it by chance.
-        draw = prior.given(mask, yaw_emphasis=1.0)
-        drawn = draw(np.zeros((2, 6)), nothing, noise, asked)
-        assert (drawn[1, 0] - drawn[0, 0] > 1) == moves
-        np.testing.assert_allclose(drawn[0, 1:], drawn[1, 1:], atol=0.5)
-    # No photo is turned farther than 2.5 standard deviations: a draw for one would be a ghost.
-    far = turns.mean() + turns.std() * np.array([2.5, 10.0])
-    drawn = prior.given(np.arange(6) < 5)(np.zeros((2, 6)), nothing, noise, far)
-    np.testing.assert_array_equal(*drawn)
-
-
-def test_draws_of_a_class_of_few_people_do_not_look_like_these():
-    generator = np.random.default_rng(0)
-    people = np.repeat(np.arange(40), 10)
-    looks = 2 * generator.standard_normal((40, 12))
-    rows = looks[people] + generator.standard_normal((400, 12))
-    alone = (people == 7).astype(np.int64)[:, None]
-
-    def drawn(codes, people):
-        draw = fit_prior(rows, codes, [2], people).given(np.ones(12, bool))
-        return draw(np.zeros((1, 12)), np.array([[1]]), np.zeros((1, 12)))[0]
-
-    def likeness(made):
-        return np.corrcoef(made, looks[7])[0, 1]
-
-    # As one of many, for the crowd counts each photo as a person of its own.
-    assert likeness(drawn(alone, np.full(400, -1))) > 0.9
-    everybody = drawn(np.zeros((400, 1), np.int64), people)
-    np.testing.assert_allclose(drawn(alone, people), everybody, atol=0.3)
-
-
-def test_surrogate_decoder_does_not_learn_faces_of_readings_that_few_share():
-    people = np.array([0, 0, 1, 2, 3, 4, 5, -1])
-    codes = np.array([[0], [0], [0], [0], [0], [0], [1], [0]])
-    weights = row_weights_of_decoder(people, codes)
-    np.testing.assert_allclose(weights, [0.5, 0.5, 1, 1, 1, 1, 0, 0])
-    assert not row_weights_of_decoder(people[:4], codes[:4]).any()
-    # One misread photo of each of four others does not hide whose reading it is.
-    people, codes = np.repeat(np.arange(5), 20), np.zeros((100, 1), int)
-    codes[people == 0], codes[20::20] = 1, 1
-    weights = row_weights_of_decoder(people, codes)
-    assert not weights[codes[:, 0] == 1].any()
-    # Where nobody is named, all of a reading's photos count.
-    people, codes = np.full(6, -1), np.zeros((6, 1), int)
-    np.testing.assert_allclose(row_weights_of_decoder(people, codes), np.ones(6))
-
-
-def _walked(coordinates, attributions, centre, scale, recognised, max_steps=40):
-    """The path of evasion, step by step: the published loop."""
-    deviation, steps = coordinates - centre, []
-    towards = -torch.sign(attributions) * torch.sign(deviation) * scale
-    rank = attributions.abs().argsort(dim=1, descending=True).argsort(dim=1)
-    for row in range(len(coordinates)):
-        features, reach, taken = 0.0, 1.0, -1
-        for step in range(1, max_steps + 1):
-            features = float(step) if step <= 12 else features * 1.5
-            reach = reach if step <= 12 else reach * 1.15
-            pushed = deviation[row] + reach * towards[row] * (rank[row] < features)
-            pushed = pushed * deviation[row].norm() / pushed.norm()
-            if not recognised((centre + pushed)[None], torch.tensor([row]))[0]:
-                taken = step
-                break
-        steps.append(taken)
-    return torch.tensor(steps)
-
-
-def test_evasion_finds_the_least_step_that_is_not_recognised():
-    generator = torch.Generator().manual_seed(0)
-    coordinates, attributions = torch.randn(2, 60, 48, generator=generator)
-    centre, scale = torch.zeros(48), torch.ones(48)
-    bar = torch.linspace(-0.9, 0.95, 60)
-    rounds = []
-
-    def recognised(moved, rows):
-        rounds.append(len(rows))
-        return torch.cosine_similarity(moved, coordinates[rows]) > bar[rows]
-
-    moved, steps = evade(coordinates, attributions, centre, scale, recognised)
-    looked_at = sum(rounds)
-    walked = _walked(coordinates, attributions, centre, scale, recognised)
-    assert (steps == walked).all()
-    assert (steps == -1).any()
-    assert len(steps.unique()) > 10
-    found = steps > 0
-    assert not recognised(moved[found], torch.arange(60)[found]).any()
-    assert looked_at < 0.8 * torch.where(walked > 0, walked, 40).sum()
-
-
-def test_person_part_is_what_the_recogniser_foretells():
-    generator = np.random.default_rng(0)
-    people, strangers = np.repeat(np.arange(60), 6), np.repeat(np.arange(20), 6)
-    kinds = generator.standard_normal((8, 5))  # what embeddings say of latents
-
-    def photos(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        codes = generator.standard_normal((of.max() + 1, 8))
-        embeddings = codes[of] + 0.2 * generator.standard_normal((len(of), 8))
-        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-        latents = codes[of] @ kinds + generator.standard_normal((len(of), 5))
-        return latents.astype(np.float32), embeddings.astype(np.float32)
-
-    def apart(latents: np.ndarray, of: np.ndarray) -> float:
-        return np.stack([latents[of == k].mean(axis=0) for k in np.unique(of)]).var(axis=0).sum()
-
-    latents, embeddings = photos(people)
-    part = fit_identity_regression(latents, embeddings, people)
-    others, seen = photos(strangers)
-    left = part.residualize(others, seen)
-    assert apart(left, strangers) < 0.2 * apart(others, strangers)
-    alone = np.concatenate([part.residualize(others[[row]], seen[[row]]) for row in range(5)])
-    np.testing.assert_array_equal(alone, left[:5])
-    partly = seen.copy()
-    partly[0, 3], partly[1, 0] = np.nan, np.inf
-    np.testing.assert_array_equal(part.residualize(others, partly)[:2], others[:2])
-    # Nor does it matter whether there are others.
-    np.testing.assert_array_equal(part.residualize(others[:2], partly[:2]), others[:2])
-    # Nobody known twice, nothing seen, or seen without rhyme or reason: nothing is foretold.
-    by_chance = generator.standard_normal(embeddings.shape).astype(np.float32)
-    nobody = np.full_like(embeddings, np.nan)
-    for known, of in ((embeddings, np.arange(360)), (nobody, people), (by_chance, people)):
-        assert fit_identity_regression(latents, known, of) is NO_REGRESSION
-    assert NO_REGRESSION.residualize(others, seen) is others
-    blind = embeddings.copy()
-    blind[::6] = np.nan  # on one photo of each no face was found
-    rows = np.arange(360) % 6 > 0
-    for some, of in ((embeddings, np.where(rows, people, -1)), (blind, people)):
-        again = fit_identity_regression(latents, some, of)
-        expected = fit_identity_regression(latents[rows], embeddings[rows], people[rows])
-        np.testing.assert_array_equal(again.slope, expected.slope)
-        np.testing.assert_array_equal(again.beyond, expected.beyond)
-
-
-def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
-    generator = np.random.default_rng(0)
-    codes, own = generator.standard_normal((60, 8)), 0.7 * generator.standard_normal((60, 5))
-    kinds = generator.standard_normal((8, 5))
-
-    def photos(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        embeddings = codes[of] + 0.2 * generator.standard_normal((len(of), 8))
-        latents = codes[of] @ kinds + own[of] + generator.standard_normal((len(of), 5))
-        return latents.astype(np.float32), normalize(embeddings).astype(np.float32)
-
-    def agreeing(first: np.ndarray, second: np.ndarray) -> float:
-        means = [x.reshape(60, -1, 5).mean(axis=1) for x in (first, second)]
-        return float(np.mean((means[0] - means[0].mean(axis=0)) * means[1]))
-
-    many, few, later = (np.repeat(np.arange(60), n) for n in (20, 4, 10))
-    (latents, embeddings), (some, of_some) = photos(many), photos(few)
-    (one, of_one), (other, of_other) = photos(later), photos(later)
-    part = fit_identity_regression(latents, embeddings, many)
-    foretold = dataclasses.replace(part, known=part.known[:0], beyond=part.beyond[:0])
-    left = [
-        agreeing(p.residualize(one, of_one), p.residualize(other, of_other))
-        for p in (part, foretold)
-    ]
-    assert left[0] < 0.6 * left[1] < 0.6 * agreeing(one, other)
-    assert part.known.shape == (60, 8)
-    # As far as the mean of twenty photos is known, less what they all have in common.
-    means = (latents - (embeddings - part.centre) @ part.slope).reshape(60, 20, 5).mean(axis=1)
-    expected = (means - means.mean(axis=0)) * 20 / (20 + HALF_KNOWN)
-    np.testing.assert_allclose(part.beyond, expected, atol=1e-4)
-    # A stranger is not taken for the known person who looks like them most.
-    stranger = normalize(np.array([[1.0] + 7 * [-1.0]])).astype(np.float32)
-    nothing = np.zeros((1, 5), np.float32)
-    strangers = [p.residualize(nothing, stranger) for p in (part, foretold)]
-    assert (stranger @ part.known.T).max() < part.nobody - 0.1
-    np.testing.assert_allclose(*strangers, atol=0.05 * np.abs(part.beyond).max())
-    anybody = dataclasses.replace(part, nobody=-1.0).residualize(nothing, stranger)
-    assert np.abs(anybody - strangers[1]).max() > 0.1 * np.abs(part.beyond).max()
-    # Half way from a known person's own photos to who looks most like them.
-    alike = embeddings @ part.known.T
-    own_photos = np.arange(60) == many[:, None]
-    nearest = np.where(own_photos, -1, alike).max(axis=1)
-    np.testing.assert_allclose(part.nobody, (alike[own_photos].mean() + nearest.mean()) / 2, 1e-3)
-    # Of four photos the mean is chance.
-    assert not len(fit_identity_regression(some, of_some, few).known)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._random import torch_defaults
 from .expected_gradients import ExpectedGradients, Explainer, as_array, path_gradients, shap
-from .identity_score import device_of, evaluating, score_latents
+from .identity_score import device_of, evaluation_mode, score_latents
 from .shap_adapters import DeepExplainer, ForeignExplainer, PermutationExplainer
 
 __all__ = [
@@ -60,7 +61,7 @@ def make_explainer(
     explainer : {"gradient", "deep", "permutation"} or callable (module, background Tensor)
         A callable is built anew for every row and given a module latents (m, d) -> (m, 1); the
         result's ``shap_values``, or else its call, must give d values.
-    score : score with ``for_row``
+    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
     background : array-like of shape (n_background, d)
     **settings
         Passed to our explainers.
@@ -77,12 +78,13 @@ def make_explainer(
     return ForeignExplainer(kind, score, background, **settings)
 
 
+@torch_defaults()
 def completeness_error(explanation: shap.Explanation, score: Any) -> NDArray[np.float64]:
     """How far each row's values are from adding up: |sum(phi) - (score(z) - base)|, shape (n,)."""
     data = as_array(explanation.data)
-    with evaluating(score):
-        reached = score_latents(score, data, np.arange(len(data)), device_of(score))
-    return np.abs(explanation.values.sum(axis=1) - (reached - explanation.base_values))
+    with evaluation_mode(score):
+        scores = score_latents(score, data, np.arange(len(data)), device_of(score))
+    return np.abs(explanation.values.sum(axis=1) - (scores - explanation.base_values))
 
 
 def mean_absolute(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The explainer of our own: expected gradients, batched, and what all explainers share."""
+"""Expected gradients, batched over images and samples, and what all explainers share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .._random import stage_seeds
+from .._random import stage_seeds, torch_defaults
 from .._validation import resolve_device
 from ..networks.inference import autocast
-from .identity_score import Score, device_of, evaluating, score_latents
+from .identity_score import IdentityScore, device_of, evaluation_mode, score_latents
 
 with warnings.catch_warnings():
     # shap 0.51 colours its maps by a call that matplotlib 3.11 means to retire; may go when shap
@@ -24,7 +24,7 @@ with warnings.catch_warnings():
 
 
 class Explainer:
-    """Settings and checks that all explainers share; a row's background is that of its group."""
+    """Settings and checks that all explainers share; a row's background is its group's."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Explainer:
         self.random_state, self.feature_names = random_state, feature_names
         self.device = device_of(score) if device is None else resolve_device(device)
 
+    @torch_defaults()
     def __call__(self, latents: ArrayLike) -> shap.Explanation:
         """Explain latents.
 
@@ -65,7 +66,7 @@ class Explainer:
             )
         members = self._members(len(data))
         seed = stage_seeds(self.random_state, "samples")["samples"]
-        with evaluating(self.score):
+        with evaluation_mode(self.score):
             values, base_values = self._explain(data, members, seed)
         names = self.feature_names or [f"latent {feature}" for feature in range(data.shape[1])]
         return shap.Explanation(
@@ -77,16 +78,16 @@ class Explainer:
         everyone = np.arange(len(self.background))
         if self.groups is None or self.background_groups is None:
             if self.groups is not None or self.background_groups is not None:
-                raise ValueError("groups and background_groups are given together or not at all.")
+                raise ValueError("groups and background_groups come together; got one of them.")
             return [everyone] * n
-        own, theirs = np.asarray(self.groups), np.asarray(self.background_groups)
-        if own.shape != (n,) or theirs.shape != everyone.shape:
+        groups, of_background = np.asarray(self.groups), np.asarray(self.background_groups)
+        if groups.shape != (n,) or of_background.shape != everyone.shape:
             raise ValueError(
-                f"groups have shape {own.shape}, background_groups {theirs.shape}; "
+                f"groups have shape {groups.shape}, background_groups {of_background.shape}; "
                 f"expected ({n},) and {everyone.shape}."
             )
-        rows = {group: np.flatnonzero(theirs == group) for group in set(own.tolist())}
-        return [rows[group] if len(rows[group]) else everyone for group in own.tolist()]
+        rows = {group: np.flatnonzero(of_background == group) for group in set(groups.tolist())}
+        return [rows[group] if len(rows[group]) else everyone for group in groups.tolist()]
 
     def _explain(
         self, data: NDArray, members: list[NDArray], seed: int
@@ -98,21 +99,21 @@ class Explainer:
 
     def _base_values(self, members: list[NDArray]) -> NDArray[np.float64]:
         """Mean score of each row's background, decoding the background once where possible."""
-        if not isinstance(self.score, Score):
+        if not isinstance(self.score, IdentityScore):
             return np.array(
                 [
-                    self._evaluate(self.background[own], np.full(len(own), row)).mean()
-                    for row, own in enumerate(members)
+                    self._evaluate(self.background[part], np.full(len(part), row)).mean()
+                    for row, part in enumerate(members)
                 ]
             )
         with torch.no_grad():
             batches = torch.from_numpy(self.background).split(self.batch_size)
-            outputs = torch.cat([self.score.outputs(part.to(self.device)) for part in batches])
+            outputs = torch.cat([self.score.outputs(batch.to(self.device)) for batch in batches])
             means = []
-            for row, own in enumerate(members):
-                rows = torch.full((len(own),), row, device=outputs.device)
-                said = outputs[torch.from_numpy(own).to(outputs.device)]
-                means.append(float(self.score.compare(said, rows).double().mean()))
+            for row, part in enumerate(members):
+                rows = torch.full((len(part),), row, device=outputs.device)
+                selected = outputs[torch.from_numpy(part).to(outputs.device)]
+                means.append(float(self.score.compare(selected, rows).double().mean()))
         return np.array(means)
 
 
@@ -135,7 +136,7 @@ class ExpectedGradients(Explainer):
     groups : array-like of shape (n,), optional
         Attribute cell of each explained row.
     background_groups : array-like of shape (n_background,), optional
-        With both, a row's background are the rows of its own cell; all, where there are none.
+        With both, a row's background are the rows of its own cell, or all if there are none.
     batch_size : int, default=256
     random_state : int, RandomState instance or None
     feature_names : list of str, optional
@@ -163,13 +164,11 @@ class ExpectedGradients(Explainer):
     def _explain(
         self, data: NDArray, members: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Every row's random numbers come from its own bytes: neither the batch size nor the other
-        # rows matter.
-        own_draws = [_generator_of(row, seed).random((2, self.n_samples)) for row in data]
-        uniform, jitter = np.stack(own_draws, axis=1)
-        picks = np.stack(
-            [own[(draw * len(own)).astype(int)] for own, draw in zip(members, uniform, strict=True)]
-        ).ravel()
+        # A row's random numbers come from its bytes: neither the batch size nor other rows matter.
+        draws = [_generator_of(row, seed).random((2, self.n_samples)) for row in data]
+        uniform, jitter = np.stack(draws, axis=1)
+        pairs = zip(members, uniform, strict=True)
+        picks = np.stack([part[(draw * len(part)).astype(int)] for part, draw in pairs]).ravel()
         alphas = ((np.arange(self.n_samples) + jitter) / self.n_samples).astype(np.float32).ravel()
         rows = np.repeat(np.arange(len(data)), self.n_samples)
 

@@ -1,4 +1,4 @@
-"""shap's own explainers behind the same face: one output a row, global generators given back."""
+"""shap's own explainers with the same interface; the global generators stay as they were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._random import forked_torch
 from .expected_gradients import Explainer, shap
-from .identity_score import modules_of
+from .identity_score import RowScore, networks_of
 
 # Linear modules that shap does not list: the plain gradient it falls back to is exact for them.
 _LINEAR_MODULES = "Unflatten|Upsample|UpsamplingNearest2d|UpsamplingBilinear2d|PixelShuffle"
@@ -29,7 +29,8 @@ class DeepExplainer(Explainer):
 
     Parameters
     ----------
-    score : IdentityScore, SimilarityScore or any score with ``for_row``
+    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
+        A module, or an object that holds its networks as attributes.
     background : array-like of shape (n_background, d)
     groups, background_groups, batch_size, random_state, feature_names, device
         As for :class:`ExpectedGradients`.
@@ -45,27 +46,27 @@ class DeepExplainer(Explainer):
     def _explain(
         self, data: NDArray, members: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if self._kind is shap.DeepExplainer and not modules_of(self.score):
+        if self._kind is shap.DeepExplainer and not networks_of(self.score):
             raise ValueError(
                 "No nn.Module was found in the score, so shap.DeepExplainer would silently return "
-                "plain gradients; pass modules or their methods, or use explainer='gradient'."
+                "plain gradients; hold the networks as attributes, or use explainer='gradient'."
             )
         values = np.zeros(data.shape)
-        behind = torch.from_numpy(self.background).to(self.device)
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message=rf"unrecognized nn.Module: ({_LINEAR_MODULES})$"
             )
-            for row, own in enumerate(members):
-                with _global_state_kept((seed + row) % 2**31), torch.enable_grad():
-                    built = self._kind(self.score.for_row(row), behind[torch.from_numpy(own)])
-                    latent = torch.from_numpy(data[row : row + 1]).to(self.device)
+            for row, rows in enumerate(members):
+                of_row = torch.from_numpy(self.background[rows]).to(self.device)
+                latent = torch.from_numpy(data[row : row + 1]).to(self.device)
+                with _seeded_globals((seed + row) % 2**31):
+                    built = self._kind(RowScore(self.score, row), of_row)
                     values[row] = _call_shap(built, latent).reshape(data.shape[1])
         return values, self._base_values(members)
 
 
 class ForeignExplainer(DeepExplainer):
-    """Somebody's own explainer: ``kind(module, background Tensor)`` is built for every row."""
+    """A user's explainer: ``kind(module, background Tensor)`` is built for every row."""
 
     def __init__(self, kind: Any, score: Any, background: ArrayLike, **settings: Any):
         super().__init__(score, background, **settings)
@@ -111,26 +112,27 @@ class PermutationExplainer(Explainer):
         block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
         generator = np.random.default_rng(seed)
         values, base_values = np.zeros(data.shape), np.zeros(len(data))
-        for row, own in enumerate(members):
-            own = np.sort(generator.permutation(own)[: self.n_background])
-            by_block, base_values[row] = self._one_row(row, data[row], own, block_of, seed)
+        for row, rows in enumerate(members):
+            rows = np.sort(generator.permutation(rows)[: self.n_background])
+            by_block, base_values[row] = self._one_row(row, data[row], rows, block_of, seed)
             values[row] = (by_block / np.bincount(block_of))[block_of]
         return values, base_values
 
     def _one_row(
-        self, row: int, latent: NDArray, own: NDArray, block_of: NDArray, seed: int
+        self, row: int, latent: NDArray, rows: NDArray, block_of: NDArray, seed: int
     ) -> tuple[NDArray[np.float64], float]:
+        """Values of the blocks of one row, shape (n_blocks,), and its base value."""
         # shap sees one column per block: the number of the row it is taken from, the last being
         # the explained one. So its masker mixes blocks, and no background value can equal ours.
-        source = np.vstack([self.background[own], latent])
-        n_blocks, here = int(block_of[-1]) + 1, len(own)
+        source = np.vstack([self.background[rows], latent])
+        n_blocks, here = int(block_of[-1]) + 1, len(rows)
         numbers = np.repeat(np.arange(here, dtype=float)[:, None], n_blocks, axis=1)
 
         def value_of(mixed: NDArray) -> NDArray[np.float64]:
             latents = source[mixed.astype(int)[:, block_of], np.arange(source.shape[1])]
             return self._evaluate(latents, np.full(len(latents), row))
 
-        with _global_state_kept((seed + row) % 2**31):
+        with _seeded_globals((seed + row) % 2**31):
             masker = shap.maskers.Independent(numbers, max_samples=len(numbers))
             explainer = shap.PermutationExplainer(value_of, masker, seed=(seed + row) % 2**31)
             explained = explainer(
@@ -144,16 +146,16 @@ class PermutationExplainer(Explainer):
 def _call_shap(built: Any, latent: torch.Tensor) -> NDArray[np.float64]:
     """A shap explainer's values, by its ``shap_values`` if it has them and else by calling it."""
     if not hasattr(built, "shap_values"):
-        found = built(latent)
-        return np.asarray(getattr(found, "values", found), dtype=np.float64)
+        explanation = built(latent)
+        return np.asarray(getattr(explanation, "values", explanation), dtype=np.float64)
     # What is not attributed exactly is measured by completeness_error instead of refused.
     extra = {"check_additivity": False} if isinstance(built, shap.DeepExplainer) else {}
     return np.asarray(built.shap_values(latent, **extra), dtype=np.float64)
 
 
 @contextlib.contextmanager
-def _global_state_kept(seed: int) -> Iterator[None]:
-    """Seed what shap draws from, NumPy's global generator, and give the caller's state back."""
+def _seeded_globals(seed: int) -> Iterator[None]:
+    """Seed what shap draws from, NumPy's global generator, and restore the caller's state."""
     state = np.random.get_state()  # noqa: NPY002
     try:
         np.random.seed(seed)  # noqa: NPY002

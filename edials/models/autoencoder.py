@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from .._labels import AttributeTargets, encode_attributes
-from .._random import forked_torch, stage_seeds
-from .._splits import split_rows
-from .._validation import check_batch_size, check_images, resolve_device, to_tensor
-from ..networks.adversarial import AdversarialNet, LossWeights, features_of
+from .._labels import encode_attributes
+from .._validation import (
+    Accepted,
+    Interval,
+    check_images,
+    resolve_device,
+    to_tensor,
+)
+from ..networks.adversarial import AdversarialNet, LossWeights, frozen_backbone
 from ..networks.augmentation import mirror_faces
-from ..networks.inference import check_precision, decode_latents, inference_copy, map_images
-from ..networks.modules import AutoencoderNetwork, Encoder, preset
-from ..networks.training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
-from ..networks.training import train as train_net
+from ..networks.losses import AttributeLoss
+from ..networks.modules import PRESETS, AutoencoderNetwork, Encoder
+from ..networks.training import FaceDataset, TrainingLength
+from ._base import NetworkEstimator
 
 # More pictures than this no longer move the leading principal components.
 _PCA_ROWS = 10_000
 
-# How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(400, 3, 80)
 
-
-class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
     """Adversarial autoencoder of face images (Makhzani et al. 2015), holding a skorch net.
 
     The objective of encoder and decoder is one sum::
@@ -113,50 +116,27 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
     (40, 48)
     """
 
-    def __init__(
-        self,
-        size: str = "small",
-        *,
-        latent_dim: int | None = None,
-        module: Callable[..., nn.Module] | None = None,
-        reconstruction_weight: float = 10.0,
-        perceptual_weight: float = 0.2,
-        adversarial_weight: float = 0.01,
-        attribute_weight: float = 0.05,
-        feature_weight: float = 0.2,
-        feature_classifier: Any = None,
-        max_epochs: int | None = None,
-        learning_rate: float = 3e-4,
-        batch_size: int = 64,
-        validation_fraction: float = 0.05,
-        patience: int | None = None,
-        image_shape: tuple[int, int, int] | None = None,
-        warm_start: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.size = size
-        self.latent_dim = latent_dim
-        self.module = module
-        self.reconstruction_weight = reconstruction_weight
-        self.perceptual_weight = perceptual_weight
-        self.adversarial_weight = adversarial_weight
-        self.attribute_weight = attribute_weight
-        self.feature_weight = feature_weight
-        self.feature_classifier = feature_classifier
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.image_shape = image_shape
-        self.warm_start = warm_start
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
+    _title = "autoencoder"
+    _default_length = TrainingLength(400, min_epochs=3, max_epochs=80)
+    _constraints: ClassVar[dict[str, Accepted]] = {
+        **NetworkEstimator._constraints,
+        "latent_dim": (None, Interval(Integral, 1)),
+        "reconstruction_weight": (Interval(Real, 0),),
+        "perceptual_weight": (Interval(Real, 0),),
+        "adversarial_weight": (Interval(Real, 0),),
+        "attribute_weight": (Interval(Real, 0),),
+        "feature_weight": (Interval(Real, 0),),
+    }
+
+    latent_dim: int | None = None
+    reconstruction_weight: float = 10.0
+    perceptual_weight: float = 0.2
+    adversarial_weight: float = 0.01
+    attribute_weight: float = 0.05
+    feature_weight: float = 0.2
+    feature_classifier: Any = None
+    learning_rate: float = 3e-4
+    validation_fraction: float = 0.05
 
     def fit(self, X: ArrayLike, y: Any = None) -> AdversarialAutoencoder:
         """Learn to encode and decode.
@@ -177,81 +157,46 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         InvalidImageError, InvalidLabelsError
             If images or labels cannot be used.
         """
-        images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
+        images = self._check_input(X)
         targets = encode_attributes(y, len(images))
-        check_batch_size(self.batch_size)
-        check_precision(self.precision)
-        seeds = stage_seeds(self.random_state, "weights", "split", "training", "components")
-        device = resolve_device(self.device)
-
-        self.image_shape_ = images.shape[1:]
-        self.n_features_in_ = int(np.prod(self.image_shape_))
-        self.classes_per_attribute_ = {} if targets is None else targets.classes
-        module = self._initial_module(images, seeds)
-        self.net_ = self._train(module, images, targets, device, seeds)
-        self.net_.features = None
-        self.latent_dim_ = self.encode(images[:1]).shape[1]
+        codes = np.empty((len(images), 0), np.int64) if targets is None else targets.codes
+        seeds, device = self._seeds("components"), resolve_device(self.device)
+        with self._fitting(images) as previous:
+            self.classes_per_attribute_ = {} if targets is None else targets.classes
+            module = self._new_module(seeds["weights"])
+            continues = self._continues(module, previous)
+            if isinstance(module, AutoencoderNetwork) and not continues:
+                _start_at_principal_components(module, images, seeds["components"])
+            self._train(
+                module,
+                FaceDataset(images, codes),
+                seeds,
+                net_class=AdversarialNet,
+                augment=mirror_faces,
+                loss_weights=LossWeights(
+                    reconstruction=self.reconstruction_weight,
+                    perceptual=self.perceptual_weight,
+                    adversarial=self.adversarial_weight,
+                    attribute=self.attribute_weight,
+                    feature=self.feature_weight,
+                ),
+                features=frozen_backbone(self.feature_classifier, device),
+                criterion=AttributeLoss,
+                criterion__sizes=[] if targets is None else targets.sizes,
+                criterion__class_weights=[] if targets is None else targets.class_weights(device),
+            )
+            self.net_.features = None
+            self.latent_dim_ = self.encode(images[:1]).shape[1]
         return self
 
-    def _initial_module(self, images: NDArray, seeds: dict[str, int]) -> nn.Module:
-        learned = (self.image_shape_, [len(c) for c in self.classes_per_attribute_.values()])
-        fits = getattr(self, "_learned", None) == learned
-        self._learned = learned
-        if self.warm_start and fits:
-            return self.module_
-        module = self._new_module(seeds["weights"])
-        if isinstance(module, AutoencoderNetwork):
-            _start_at_principal_components(module, images, seeds["components"])
-        return module
-
-    def _new_module(self, seed: int) -> nn.Module:
-        """An untrained network for the shapes and classes seen in fit."""
-        dimensions = preset(self.size)
+    def _build_module(self) -> nn.Module:
+        dimensions = PRESETS[self.size]
         builder = AutoencoderNetwork if self.module is None else self.module
-        with forked_torch(seed):
-            return builder(
-                image_shape=self.image_shape_,
-                width=dimensions.width,
-                latent_dim=self.latent_dim or dimensions.latent_dim,
-                n_outputs=sum(len(classes) for classes in self.classes_per_attribute_.values()),
-            )
-
-    def _train(
-        self,
-        module: nn.Module,
-        images: NDArray,
-        targets: AttributeTargets | None,
-        device: torch.device,
-        seeds: dict[str, int],
-    ) -> FaceNet:
-        codes = np.empty((len(images), 0), np.int64) if targets is None else targets.codes
-        training, held_out = split_rows(len(images), self.validation_fraction, seeds["split"])
-        return train_net(
-            AdversarialNet,
-            module,
-            FaceDataset(images[training], codes[training]),
-            FaceDataset(images[held_out], codes[held_out]) if len(held_out) else None,
-            device=device,
-            precision=self.precision,
-            seed=seeds["training"],
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            title="autoencoder",
-            verbose=self.verbose,
-            max_epochs=self.max_epochs,
-            typical=_TYPICAL,
-            batch_size=self.batch_size,
-            augment=mirror_faces,
-            terms=LossWeights(
-                self.reconstruction_weight,
-                self.perceptual_weight,
-                self.adversarial_weight,
-                self.attribute_weight,
-                self.feature_weight,
-            ),
-            features=features_of(self.feature_classifier, device),
-            sizes=[] if targets is None else targets.sizes,
-            class_weights=[] if targets is None else targets.class_weights(device),
+        return builder(
+            image_shape=self.image_shape_,
+            width=dimensions.width,
+            latent_dim=self.latent_dim or dimensions.latent_dim,
+            n_outputs=sum(len(classes) for classes in self.classes_per_attribute_.values()),
         )
 
     def encode(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -265,15 +210,7 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, latent_dim_), dtype float32
         """
-        check_is_fitted(self, "module_")
-        images, _ = check_images(X, image_shape=self.image_shape_, min_samples=0)
-        return map_images(
-            lambda batch: inference_copy(self.module_.encoder)(batch),
-            images,
-            device=torch.device(self.net_.device),
-            batch_size=self.batch_size,
-            precision=self.precision,
-        )
+        return self._map_images(lambda images: self._network.encoder(images), X)
 
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
         """Decode latents to pictures.
@@ -287,7 +224,7 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, height, width, 3), dtype uint8
         """
         check_is_fitted(self, "module_")
-        return decode_latents(self, self.module_.decoder, latents)
+        return self._decode(lambda rows: self._network.decoder(rows), latents)
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Encode images; the same as :meth:`encode`, for use in a Pipeline."""
@@ -317,9 +254,7 @@ class AdversarialAutoencoder(TrainedMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
-        tags.non_deterministic = False
         return tags
 
 

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
-from .._discriminant import COSINE_SCALE, discriminant
+from .._discriminant import discriminant
 from .._labels import encode_labels
-from .._random import forked_torch, stage_seeds
-from .._splits import split_rows
-from .._validation import check_batch_size, check_images, resolve_device
+from .._random import torch_defaults
+from .._validation import Accepted, Interval, check_images, check_value
 from ..exceptions import InvalidLabelsError
 from ..networks.augmentation import augment_faces
-from ..networks.inference import check_precision, inference_copy, map_images
-from ..networks.losses import margin_loss
-from ..networks.modules import Recogniser, mirrored, preset
-from ..networks.training import FaceDataset, FaceNet, TrainedMixin, TrainingLength
-from ..networks.training import train as train_net
+from ..networks.inference import autocast
+from ..networks.losses import MarginLoss
+from ..networks.modules import PRESETS, Recogniser, flip_pair
+from ..networks.training import FaceDataset, TrainingLength
+from ._base import NetworkEstimator
 
 # Enough held-out pictures to estimate a false match rate of 1e-3 from their pairs.
 _IMPOSTOR_ROWS = 1500
 
-# How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(1500, 12, 80)
 
-
-class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class IdentityClassifier(ClassifierMixin, NetworkEstimator):
     """Face recogniser: a residual network trained with a cosine margin, holding a skorch net.
 
     After training, the closed-set decision is a linear discriminant analysis of the unit
@@ -107,44 +105,22 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
     (40, 32)
     """
 
-    def __init__(
-        self,
-        size: str = "small",
-        *,
-        depth: int = 2,
-        module: Callable[..., nn.Module] | None = None,
-        shrinkage: float = 0.3,
-        margin: float = 0.1,
-        balance: float = 0.5,
-        max_epochs: int | None = None,
-        learning_rate: float = 4e-3,
-        batch_size: int = 64,
-        validation_fraction: float = 0.1,
-        patience: int | None = None,
-        image_shape: tuple[int, int, int] | None = None,
-        warm_start: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.size = size
-        self.depth = depth
-        self.module = module
-        self.shrinkage = shrinkage
-        self.margin = margin
-        self.balance = balance
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.image_shape = image_shape
-        self.warm_start = warm_start
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
+    _title = "identity classifier"
+    _default_length = TrainingLength(1500, min_epochs=12, max_epochs=80)
+    _fresh_weights = frozenset({"directions"})
+    _constraints: ClassVar[dict[str, Accepted]] = {
+        **NetworkEstimator._constraints,
+        "depth": (Interval(Integral, 1),),
+        "shrinkage": (Interval(Real, 0, 1),),
+        "margin": (Interval(Real, 0),),
+        "balance": (Interval(Real, 0),),
+    }
+
+    depth: int = 2
+    shrinkage: float = 0.3
+    margin: float = 0.1
+    balance: float = 0.5
+    learning_rate: float = 4e-3
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -168,49 +144,34 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
         InvalidImageError, InvalidLabelsError
             If images or labels cannot be used, or fewer than two people are there.
         """
-        images, _ = check_images(X, image_shape=self.image_shape, min_samples=2)
+        images = self._check_input(X)
         codes, classes = _check_identity(y, len(images))
-        check_batch_size(self.batch_size)
-        check_precision(self.precision)
-        seeds = stage_seeds(self.random_state, "weights", "split", "training")
-        device = resolve_device(self.device)
-
-        self.image_shape_ = images.shape[1:]
-        self.n_features_in_ = int(np.prod(self.image_shape_))
-        self.n_trained_people_ = len(classes)
-        module = self._initial_module(seeds["weights"])
-        training, held_out = split_rows(
-            len(images), self.validation_fraction, seeds["split"], groups=codes
-        )
+        seeds = self._seeds()
         if sample_weight is None:
             weights = (np.bincount(codes)[codes] ** -float(self.balance)).astype(np.float64)
         else:
             weights = np.asarray(sample_weight, dtype=np.float64)
-        self.net_ = train_net(
-            FaceNet,
-            module,
-            FaceDataset(images[training], codes[training], weights[training]),
-            FaceDataset(images[held_out], codes[held_out]) if len(held_out) else None,
-            device=device,
-            precision=self.precision,
-            seed=seeds["training"],
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            title="identity classifier",
-            verbose=self.verbose,
-            weight_decay=0.05,
-            max_epochs=self.max_epochs,
-            typical=_TYPICAL,
-            batch_size=self.batch_size,
-            augment=augment_faces,
-            objective=_MarginObjective(self.margin),
-        )
-        self._set_head(self.embed(images), codes, classes, self._directions())
-        enough = len(np.unique(codes[held_out])) > 1
-        rows = np.random.default_rng(seeds["split"]).permutation(
-            held_out if enough else np.arange(len(images))
-        )[:_IMPOSTOR_ROWS]
-        self.impostor_similarities_ = _impostor_similarities(self.embed(images[rows]), codes[rows])
+        with self._fitting(images) as previous:
+            self.n_trained_people_ = len(classes)
+            module = self._new_module(seeds["weights"])
+            self._continues(module, previous)
+            held_out = self._train(
+                module,
+                FaceDataset(images, codes, weights),
+                seeds,
+                groups=codes,
+                augment=augment_faces,
+                criterion=MarginLoss,
+                criterion__margin=self.margin,
+                optimizer__weight_decay=0.05,
+            )
+            self._set_head(self.embed(images), codes, classes, self._directions())
+            several = len(np.unique(codes[held_out])) > 1
+            rows = held_out if several else np.arange(len(images))
+            rows = np.random.default_rng(seeds["split"]).permutation(rows)[:_IMPOSTOR_ROWS]
+            self.impostor_similarities_ = _impostor_similarities(
+                self.embed(images[rows]), codes[rows]
+            )
         return self
 
     def enrol(self, X: ArrayLike, y: ArrayLike) -> IdentityClassifier:
@@ -243,21 +204,14 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, embedding_dim), rows of norm 1
         """
-        check_is_fitted(self, "module_")
-        images, _ = check_images(X, image_shape=self.image_shape_, min_samples=0)
-        return map_images(
-            self.embed_tensor,
-            images,
-            device=torch.device(self.net_.device),
-            batch_size=self.batch_size,
-            precision=self.precision,
-        )
+        return self._map_images(self.embed_tensor, X)
 
     def embed_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Embed a tensor (n, 3, height, width) in [0, 1]; differentiable in the pictures."""
-        network = inference_copy(self.module_)
-        first, second = (network.embed(view) for view in mirrored(network, images))
-        return functional.normalize((first + second).float())
+        with autocast(images.device, self.precision):
+            network = self._network
+            first, second = (network.embed(view) for view in flip_pair(network, images))
+            return functional.normalize((first + second).float())
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
         """Logit of every person, shape (n_samples, n_people)."""
@@ -280,8 +234,7 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
             False match rate, in (0, 1), on held-out pictures of known people.
         """
         check_is_fitted(self, "module_")
-        if not 0 < fmr < 1:
-            raise ValueError(f"fmr={fmr!r}; expected a rate between 0 and 1.")
+        check_value("fmr", fmr, Interval(Real, 0, 1, closed="neither"))
         return float(np.quantile(self.impostor_similarities_, 1 - fmr))
 
     def logits_tensor(self, images: torch.Tensor) -> torch.Tensor:
@@ -294,25 +247,16 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
             rows = torch.from_numpy(embeddings).to(self.head_.weight.device)
             return self.head_(rows).cpu().numpy()
 
-    def _initial_module(self, seed: int) -> nn.Module:
-        module = self._new_module(seed)
-        if self.warm_start and hasattr(self, "module_"):
-            backbone = self.module_.backbone.state_dict()
-            module.get_submodule("backbone").load_state_dict(backbone)
-        return module
-
-    def _new_module(self, seed: int) -> nn.Module:
-        """An untrained network for the shape and the number of people seen in fit."""
-        dimensions = preset(self.size)
+    def _build_module(self) -> nn.Module:
+        dimensions = PRESETS[self.size]
         builder = Recogniser if self.module is None else self.module
-        with forked_torch(seed):
-            return builder(
-                image_shape=self.image_shape_,
-                n_classes=self.n_trained_people_,
-                width=dimensions.width,
-                embedding_dim=dimensions.embedding_dim,
-                depth=self.depth,
-            )
+        return builder(
+            image_shape=self.image_shape_,
+            n_classes=self.n_trained_people_,
+            width=dimensions.width,
+            embedding_dim=dimensions.embedding_dim,
+            depth=self.depth,
+        )
 
     def _directions(self) -> NDArray[np.float32] | None:
         directions = getattr(self.module_, "directions", None)
@@ -320,6 +264,7 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
             return None
         return functional.normalize(directions.detach()).cpu().numpy()
 
+    @torch_defaults()
     def _set_head(
         self,
         embeddings: NDArray[np.float32],
@@ -336,21 +281,6 @@ class IdentityClassifier(TrainedMixin, ClassifierMixin, BaseEstimator):
             self.head_.weight.copy_(torch.from_numpy(weights))
             self.head_.bias.copy_(torch.from_numpy(bias))
         self.head_.requires_grad_(False)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
-
-
-class _MarginObjective:
-    """The margin loss with its margin bound, as a class so that nets can be pickled."""
-
-    def __init__(self, margin: float):
-        self.margin = margin
-
-    def __call__(self, cosines: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return margin_loss(cosines, targets, scale=COSINE_SCALE, margin=self.margin)
 
 
 def _check_identity(y: Any, n_samples: int) -> tuple[NDArray[np.int64], NDArray]:

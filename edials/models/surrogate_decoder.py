@@ -13,32 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
-from .._random import forked_torch, stage_seeds
-from .._validation import check_batch_size, resolve_device
+from .._validation import check_parameters, resolve_device
 from ..latent.identity_basis import IdentityBasis
-from ..latent.surrogates import FEWEST_PEOPLE, SurrogatePrior, choose
-from ..networks.inference import check_precision, decode_latents
+from ..latent.surrogates import MIN_PEOPLE_PER_CLASS, SurrogatePrior, replacement_mask
 from ..networks.losses import perceptual_loss
-from ..networks.modules import Decoder, preset
-from ..networks.training import FaceDataset, FaceNet, TrainedMixin, TrainingLength, train
+from ..networks.modules import PRESETS, Decoder
+from ..networks.training import FaceDataset, FaceNet, TrainingLength
+from ._base import NetworkEstimator
 
-# How long training takes if nobody says so: steps, and the fewest and most epochs.
-_TYPICAL = TrainingLength(3800, 2, 24)
 _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
 # Numbers of features given back in training: what will be, so many times as often as each of some
 # others, for who changes the strength later and for images that are released at strength 1.
-_OFTEN, _OTHERS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
+_REPEATS, _OTHER_COUNTS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
 #: Where a larger share is given back, draws are so near to photos that the autoencoder's own
 #: decoder shows them better (on LFW similarity is 0.54 by both at 64 of 512).
-MOST_GIVEN_BACK = 1 / 8
+MAX_RETAINED_SHARE = 1 / 8
 
 
-class SurrogateDecoder(TrainedMixin, BaseEstimator):
+class SurrogateDecoder(NetworkEstimator):
     """A copy of an autoencoder's decoder that goes on learning from surrogates.
 
     Parameters
@@ -64,6 +60,12 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
     net_ : skorch net
     module_ : nn.Module
     """
+
+    # Not parameters of this one.
+    module, validation_fraction, patience, image_shape, warm_start = None, 0.0, None, None, False
+
+    _title = "surrogate decoder"
+    _default_length = TrainingLength(3800, min_epochs=2, max_epochs=24)
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         images: NDArray,
         coordinates: NDArray[np.float32],
         codes: NDArray[np.int64],
-        turns: NDArray[np.float64],
+        yaw: NDArray[np.float64],
         people: NDArray[np.int64],
         *,
         decoder: nn.Module,
@@ -108,7 +110,7 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         coordinates : ndarray of shape (n_samples, n_features)
         codes : ndarray of shape (n_samples, n_attributes)
             As read off the images. Photos whose reading fewer than five people share are left out.
-        turns : ndarray of shape (n_samples,)
+        yaw : ndarray of shape (n_samples,)
         people : ndarray of shape (n_samples,)
             Person codes; every one counts once. Unknown people (-1) are left out if there are
             others: surrogates are to look like the named.
@@ -128,48 +130,32 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``batch_size`` or ``max_epochs`` cannot be used.
+            If a parameter cannot be used.
         """
-        check_batch_size(self.batch_size)
-        check_precision(self.precision)
-        seeds = stage_seeds(self.random_state, "training", "noise")
-        device = resolve_device(self.device)
-        self.image_shape_ = images.shape[1:]
-        self.latent_dim_ = coordinates.shape[1]
-        module = copy.deepcopy(decoder)
+        check_parameters(self, self._constraints)
+        seeds, device = self._seeds("noise"), resolve_device(self.device)
         weights = _row_weights(people, codes)
         rows = np.flatnonzero(weights)
-        if len(rows) >= 2:
-            made = np.column_stack([coordinates, codes, turns])[rows].astype(np.float32)
-            self.net_ = train(
-                _DrawnNet,
+        with self._fitting(images):
+            self.latent_dim_ = coordinates.shape[1]
+            module = copy.deepcopy(decoder)
+            if len(rows) < 2:
+                self._hold(module, device)
+                return self
+            made_of = np.column_stack([coordinates, codes, yaw])[rows].astype(np.float32)
+            self._train(
                 module,
-                FaceDataset(images[rows], made, weights[rows]),
-                None,
-                device=device,
-                precision=self.precision,
-                seed=seeds["training"],
-                learning_rate=self.learning_rate,
-                max_epochs=self.max_epochs,
-                typical=_TYPICAL,
-                patience=None,
-                title="surrogate decoder",
-                verbose=self.verbose,
-                batch_size=self.batch_size,
-                weight_decay=1e-4,
+                FaceDataset(images[rows], made_of, weights[rows]),
+                seeds,
+                net_class=_DrawnNet,
+                optimizer__weight_decay=1e-4,
                 drawer=_Drawer(basis, prior, order, n_retained, seeds["noise"]),
             )
             self.net_.drawer = None
-        else:
-            self.net_ = FaceNet(
-                module.to(device), device=device, callbacks=None, train_split=None, verbose=0
-            ).initialize()
-        self.module_.eval()
         return self
 
-    def _new_module(self, seed: int) -> nn.Module:
-        with forked_torch(seed):
-            return Decoder(self.image_shape_, preset(self.size).width, self.latent_dim_)
+    def _build_module(self) -> nn.Module:
+        return Decoder(self.image_shape_, PRESETS[self.size].width, self.latent_dim_)
 
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
         """Decode drawn latents to pictures.
@@ -188,14 +174,14 @@ class SurrogateDecoder(TrainedMixin, BaseEstimator):
             If latents have another length.
         """
         check_is_fitted(self, "module_")
-        return decode_latents(self, self.module_, latents)
+        return self._decode(lambda rows: self._network(rows), latents)
 
 
 def _row_weights(people: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
     """How often a photo is drawn: every person alike, none of a reading that few people share."""
     own = np.where(people >= 0, people, people.max() + 1 + np.arange(len(people)))
     cells = np.unique(codes, axis=0, return_inverse=True)[1].ravel() if codes.size else 0 * own
-    usable = _effective_people(cells, own)[cells] > FEWEST_PEOPLE - 1e-6
+    usable = _effective_people(cells, own)[cells] > MIN_PEOPLE_PER_CLASS - 1e-6
     if (people >= 0).any():
         usable &= people >= 0
     photos = np.bincount(own[usable], minlength=own.max() + 1)
@@ -213,10 +199,10 @@ def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArr
     return np.bincount(pairs[:, 0], shares) ** 2 / np.where(squares > 0, squares, 1)
 
 
-def in_training(n_retained: int, n_features: int) -> list[int]:
+def training_counts(n_retained: int, n_features: int) -> list[int]:
     """Numbers of features given back, each as often as it is in the list."""
-    most = int(MOST_GIVEN_BACK * n_features)
-    numbers = [*[n_retained] * _OFTEN, *_OTHERS]
+    most = int(MAX_RETAINED_SHARE * n_features)
+    numbers = [*[n_retained] * _REPEATS, *_OTHER_COUNTS]
     return [number for number in numbers if number <= most]
 
 
@@ -234,10 +220,11 @@ class _Drawer:
         self.basis, self.n_attributes = basis, len(prior.sizes)
         self.generator = np.random.default_rng(seed)
         count = len(order)
-        self.n_retained = in_training(n_retained, count)
-        # Spread as `given` has it by default: farther than in releases.
+        self.n_retained = training_counts(n_retained, count)
+        # At the default temperature of `condition`, higher than in releases.
         self.draws = {
-            back: prior.given(choose(order, 1 - back / count)) for back in set(self.n_retained)
+            back: prior.condition(replacement_mask(order, 1 - back / count))
+            for back in set(self.n_retained)
         }
 
     def __call__(self, rows: NDArray[np.float32]) -> torch.Tensor:

@@ -1,138 +1,119 @@
-"""How the autoencoder is trained: its objective, and two optimisers in turn."""
+"""How the autoencoder is trained: one objective, and two optimisers that alternate."""
 
 from __future__ import annotations
 
-import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from .inference import fuse_for_inference
-from .losses import (
-    attribute_loss,
-    discriminator_loss,
-    feature_loss,
-    generator_loss,
-    perceptual_loss,
-)
-from .training import FaceNet, use_fused_optimizer
+from .inference import inference_copy
+from .losses import discriminator_loss, feature_loss, generator_loss, perceptual_loss
+from .training import FaceNet
 
 
+@dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms, in the order of the class docstring."""
+    """Weights of the terms of the autoencoder's objective."""
 
-    def __init__(
-        self,
-        reconstruction: float,
-        perceptual: float,
-        adversarial: float,
-        kept: float,
-        features: float,
-    ):
-        self.reconstruction, self.perceptual = reconstruction, perceptual
-        self.adversarial, self.kept, self.features = adversarial, kept, features
+    reconstruction: float
+    perceptual: float
+    adversarial: float
+    attribute: float
+    feature: float
 
 
-def features_of(classifier: Any, device: torch.device) -> nn.Module | None:
-    """A fitted classifier's backbone, without gradients of its own; None without one.
+def frozen_backbone(classifier: Any, device: torch.device) -> nn.Module | None:
+    """A fitted classifier's backbone, without gradients of its weights; None if it has none.
 
-    It costs three quarters of the time once batch normalisation is folded into convolutions.
+    As a copy for inference it costs three quarters of the time.
     """
-    inside = getattr(classifier, "estimator", classifier)
-    backbone = getattr(getattr(inside, "module_", None), "backbone", None)
-    if backbone is None or not hasattr(backbone, "feature_maps"):
+    fitted = getattr(classifier, "estimator", classifier)
+    backbone: Any = getattr(getattr(fitted, "module_", None), "backbone", None)
+    if not hasattr(backbone, "feature_maps"):
         return None
-    copied = copy.deepcopy(backbone).to(device, memory_format=torch.channels_last)
-    return fuse_for_inference(copied.eval()).requires_grad_(False)
+    return inference_copy(backbone).to(device, memory_format=torch.channels_last)
 
 
 class AdversarialNet(FaceNet):
-    """Two optimisers in turn: encoder and decoder, then the discriminator.
+    """Two optimisers that alternate: encoder and decoder, then the latent discriminator.
 
-    skorch's own ``train_step`` runs its closure once per optimiser, so it is replaced here.
+    skorch's own ``train_step`` runs its closure once per optimiser, so it is replaced here. The
+    criterion is the attributes' loss.
+
+    Parameters
+    ----------
+    module : AutoencoderNetwork
+    loss_weights : LossWeights
+    features : nn.Module, optional
+        With ``feature_maps``, which should agree for a picture and its reconstruction.
+    **settings
+        As for :class:`~edials.networks.training.FaceNet`.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        terms: LossWeights | None = None,
+        loss_weights: LossWeights,
         features: Any = None,
-        sizes: Any = (),
-        class_weights: Any = (),
-        **kwargs: Any,
+        **settings: Any,
     ):
-        self.terms, self.sizes, self.class_weights = terms, sizes, class_weights
-        self.features = features
-        super().__init__(module, **kwargs)
+        self.loss_weights, self.features = loss_weights, features
+        super().__init__(module, **settings)
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> AdversarialNet:
-        module = self.module_
-        theirs = list(module.discriminator.parameters())
-        marked = {id(parameter) for parameter in theirs}
-        ours = [p for p in module.parameters() if id(p) not in marked]
-        settings: dict[str, Any] = {"fused": use_fused_optimizer(torch.device(self.device))}
-        self.optimizer_ = torch.optim.AdamW(
-            ours, weight_decay=self.weight_decay, betas=(0.9, 0.99), **settings
+        discriminator_params = list(self.module_.discriminator.parameters())
+        excluded = {id(parameter) for parameter in discriminator_params}
+        autoencoder_params = [p for p in self.module_.parameters() if id(p) not in excluded]
+        settings = self.get_params_for("optimizer")
+        self.optimizer_ = torch.optim.AdamW(autoencoder_params, betas=(0.9, 0.99), **settings)
+        self.discriminator_optimizer_ = torch.optim.AdamW(
+            discriminator_params, betas=(0.5, 0.99), fused=settings["fused"]
         )
-        self.discriminator_optimizer_ = torch.optim.AdamW(theirs, betas=(0.5, 0.99), **settings)
         return self
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer_, self.discriminator_optimizer_]
 
-    def objective_terms(
-        self, images: torch.Tensor, codes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The encoder's and decoder's loss, and the latents it was computed on."""
-        module, terms = self.module_, self.terms
-        assert terms is not None
+    def infer(self, x: torch.Tensor, **fit_params: Any) -> Any:
+        """Latents of images and their reconstructions."""
         with self.autocast():
-            latents = module.encoder(images).float()
-            reconstructed = module.decoder(latents).float()
-            seen = latents.new_zeros(())
-            if self.features is not None and terms.features:
+            latents = self.module_.encoder(x).float()
+            return latents, self.module_.decoder(latents).float()
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """The objective of encoder and decoder."""
+        (latents, reconstructed), weights, module = y_pred, self.loss_weights, self.module_
+        feature = attribute = latents.new_zeros(())
+        if self.features is not None and weights.feature:
+            with self.autocast():
                 with torch.no_grad():
-                    original = self.features.feature_maps(images)
-                seen = feature_loss(self.features.feature_maps(reconstructed), original)
-        reconstruction = functional.mse_loss(reconstructed, images)
-        perceptual = perceptual_loss(reconstructed, images)
+                    original = self.features.feature_maps(X)
+                feature = feature_loss(self.features.feature_maps(reconstructed), original)
+        reconstruction = functional.mse_loss(reconstructed, X)
+        perceptual = perceptual_loss(reconstructed, X)
         adversarial = generator_loss(module.discriminator(latents))
-        kept = latents.new_zeros(())
         if module.attribute_head is not None:
-            logits = module.attribute_head(latents)
-            kept = attribute_loss(logits, codes, self.sizes, self.class_weights)
-        loss = (
-            terms.reconstruction * reconstruction
-            + terms.perceptual * perceptual
-            + terms.adversarial * adversarial
-            + terms.kept * kept
-            + terms.features * seen
+            attribute = self.criterion_(module.attribute_head(latents), y_true)
+        return (
+            weights.reconstruction * reconstruction
+            + weights.perceptual * perceptual
+            + weights.adversarial * adversarial
+            + weights.attribute * attribute
+            + weights.feature * feature
         )
-        return loss, latents.detach()
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        images, codes = batch
-        self._set_training(True)
-        loss, latents = self.objective_terms(images, codes)
         self.optimizer_.zero_grad()
-        loss.backward()
+        step = self.train_step_single(batch)
         nn.utils.clip_grad_norm_(self.optimizer_.param_groups[0]["params"], 5.0)
         self.optimizer_.step()
 
-        discriminator = self.module_.discriminator
-        distinction = discriminator_loss(
-            discriminator(torch.randn_like(latents)), discriminator(latents)
-        )
+        latents, discriminator = step["y_pred"][0].detach(), self.module_.discriminator
+        loss = discriminator_loss(discriminator(torch.randn_like(latents)), discriminator(latents))
         self.discriminator_optimizer_.zero_grad()
-        distinction.backward()
+        loss.backward()
         self.discriminator_optimizer_.step()
-        return {"loss": loss.detach(), "y_pred": latents}
-
-    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        images, codes = batch
-        self._set_training(False)
-        with torch.no_grad():
-            loss, latents = self.objective_terms(images, codes)
-        return {"loss": loss, "y_pred": latents}
+        return step

@@ -1,12 +1,14 @@
-"""Losses: pure functions of tensors. Pictures have shape (n, 3, height, width), in [0, 1]."""
+"""Losses of tensors. Pictures have shape (n, 3, height, width), with values in [0, 1]."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 from torch.nn import functional
 
+from .._discriminant import COSINE_SCALE
 from ..metrics.ssim import structural_similarity
 
 
@@ -29,7 +31,7 @@ def feature_loss(
     Parameters
     ----------
     reconstructed, images : sequences of Tensor
-        What each layer of one network makes of a reconstruction and of its picture.
+        One network's feature maps of reconstructions and of their pictures, layer by layer.
 
     References
     ----------
@@ -37,15 +39,15 @@ def feature_loss(
     super-resolution", eq. 2.
     """
     terms = [
-        functional.mse_loss(ours.float(), theirs.float())
-        / theirs.float().square().mean().clamp_min(1e-6)
-        for ours, theirs in zip(reconstructed, images, strict=True)
+        functional.mse_loss(made.float(), original.float())
+        / original.float().square().mean().clamp_min(1e-6)
+        for made, original in zip(reconstructed, images, strict=True)
     ]
     return torch.stack(terms).sum()
 
 
 def discriminator_loss(prior_logits: torch.Tensor, latent_logits: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of telling prior draws (1) from latents (0); Makhzani et al. (2015)."""
+    """Cross-entropy between draws of the prior (1) and latents (0); Makhzani et al. (2015)."""
     return functional.softplus(-prior_logits).mean() + functional.softplus(latent_logits).mean()
 
 
@@ -54,56 +56,55 @@ def generator_loss(latent_logits: torch.Tensor) -> torch.Tensor:
     return functional.softplus(-latent_logits).mean()
 
 
-def margin_loss(
-    cosines: torch.Tensor, targets: torch.Tensor, *, scale: float = 24.0, margin: float = 0.1
-) -> torch.Tensor:
+class MarginLoss(nn.Module):
     """Cross-entropy over scaled cosines with the true person's cosine lowered by a margin.
 
     Parameters
     ----------
-    cosines : Tensor of shape (n, n_classes)
-    targets : Tensor of shape (n,), dtype int64
-    scale : float, default=24
     margin : float, default=0.1
+    scale : float, default=24.0
 
     References
     ----------
     Wang et al. (2018), "CosFace: large margin cosine loss for deep face recognition", eq. 4.
     """
-    true = functional.one_hot(targets, cosines.shape[1])
-    return functional.cross_entropy(scale * (cosines - margin * true), targets)
+
+    def __init__(self, margin: float = 0.1, scale: float = COSINE_SCALE):
+        super().__init__()
+        self.margin, self.scale = margin, scale
+
+    def forward(self, cosines: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Loss of cosines (n, n_classes) for int64 targets (n,)."""
+        true = functional.one_hot(targets, cosines.shape[1])
+        return functional.cross_entropy(self.scale * (cosines - self.margin * true), targets)
 
 
-def attribute_loss(
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    sizes: Sequence[int],
-    class_weights: Sequence[torch.Tensor] | None = None,
-) -> torch.Tensor:
+class AttributeLoss(nn.Module):
     """Sum over attributes of the class-weighted cross-entropy on the rows that have the label.
 
     Parameters
     ----------
-    logits : Tensor of shape (n, sum(sizes))
-        Classes of all attributes, side by side.
-    targets : Tensor of shape (n, n_attributes), dtype int64
-        Class codes; -1 where missing.
     sizes : sequence of int
         Number of classes of each attribute.
-    class_weights : sequence of Tensor, optional
+    class_weights : sequence of Tensor
         One weight per class of each attribute.
     """
-    total = logits.new_zeros(())
-    for column, scores in enumerate(logits.split(list(sizes), dim=1)):
-        codes = targets[:, column]
-        weight = scores.new_ones(scores.shape[1])
-        if class_weights is not None:
-            weight = class_weights[column]
-        # Summed and divided by hand: the mean of no row would be NaN, and asking whether there is
-        # one would make the processor wait for an accelerator.
-        loss = functional.cross_entropy(
-            scores, codes, weight=weight, ignore_index=-1, label_smoothing=0.05, reduction="sum"
-        )
-        counted = (weight[codes.clamp_min(0)] * (codes >= 0)).sum()
-        total = total + loss / counted.clamp_min(1e-12)
-    return total
+
+    def __init__(self, sizes: Sequence[int], class_weights: Sequence[torch.Tensor]):
+        super().__init__()
+        self.sizes, self.class_weights = list(sizes), list(class_weights)
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Loss of logits (n, sum(sizes)) for int64 targets (n, n_attributes); -1 is missing."""
+        total = logits.new_zeros(())
+        pairs = zip(logits.split(self.sizes, dim=1), self.class_weights, strict=True)
+        for column, (scores, weight) in enumerate(pairs):
+            codes = targets[:, column]
+            # Summed and divided by hand: the mean of no row would be NaN, and asking whether there
+            # is one would make the processor wait for an accelerator.
+            loss = functional.cross_entropy(
+                scores, codes, weight=weight, ignore_index=-1, label_smoothing=0.05, reduction="sum"
+            )
+            counted = (weight[codes.clamp_min(0)] * (codes >= 0)).sum()
+            total = total + loss / counted.clamp_min(1e-12)
+        return total

@@ -15,7 +15,7 @@ from torch.nn import functional
 #: Side length above which the linear path of the autoencoder looks at a shrunk picture.
 LINEAR_SIDE = 64
 #: Side length above which classifiers do; face recognisers commonly see 112 px (Deng et al. 2019).
-SEEN_SIDE = 128
+CLASSIFIER_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,6 @@ PRESETS = {
     "small": Size(width=24, latent_dim=512, embedding_dim=256),
     "base": Size(width=40, latent_dim=768, embedding_dim=384),
 }
-
-
-def preset(name: str) -> Size:
-    """Look up a preset.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
-    try:
-        return PRESETS[name]
-    except (KeyError, TypeError):
-        raise ValueError(f"size={name!r}; expected one of {sorted(PRESETS)}.") from None
 
 
 class LongLinear(nn.Linear):
@@ -105,13 +91,13 @@ class ResidualBlock(nn.Module):
         return self.activation(self.body(images) + self.shortcut(images))
 
 
-def _seen_shrink(image_shape: tuple[int, int, int]) -> int:
+def _classifier_shrink(image_shape: tuple[int, int, int]) -> int:
     """How many times smaller classifiers see a picture, so that its longer side has 128 to 255 px.
 
     1, where what is seen could not be halved four times.
     """
     height, breadth, _ = image_shape
-    shrink = max(1, max(height, breadth) // SEEN_SIDE)
+    shrink = max(1, max(height, breadth) // CLASSIFIER_SIDE)
     # Stages halve what is seen four times.
     return shrink if height % (16 * shrink) == breadth % (16 * shrink) == 0 else 1
 
@@ -142,9 +128,9 @@ class Backbone(nn.Module):
         dropout: float = 0.4,
     ):
         super().__init__()
-        shrink = _seen_shrink(image_shape)
+        shrink = _classifier_shrink(image_shape)
         height, breadth = image_shape[0] // shrink, image_shape[1] // shrink
-        self.seen_shape = height, breadth
+        self.input_shape = height, breadth
         self.pool: nn.Module = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
         stages: list[nn.Module] = [
             nn.Conv2d(3, width, 5, 2, 2, bias=False),
@@ -163,16 +149,16 @@ class Backbone(nn.Module):
         self.norm = nn.BatchNorm1d(embedding_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.flatten(self.stages(self.shrunk(images) * 2 - 1))
+        features = self.flatten(self.stages(self.downsample(images) * 2 - 1))
         return self.norm(self.project(self.dropout(features)))
 
-    def shrunk(self, images: torch.Tensor) -> torch.Tensor:
+    def downsample(self, images: torch.Tensor) -> torch.Tensor:
         """Pictures as the stages see them; what was shrunk before stays as it is."""
-        return images if images.shape[2:] == self.seen_shape else self.pool(images)
+        return images if images.shape[2:] == self.input_shape else self.pool(images)
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What every residual block sees of pictures (n, 3, height, width)."""
-        maps, here = [], self.shrunk(images) * 2 - 1
+        maps, here = [], self.downsample(images) * 2 - 1
         for stage in self.stages:
             here = stage(here)
             if isinstance(stage, ResidualBlock):
@@ -180,11 +166,11 @@ class Backbone(nn.Module):
         return maps
 
 
-def mirrored(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def flip_pair(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures and their mirror images; shrunk once, where the backbone would shrink both."""
     backbone = getattr(network, "backbone", None)
     if isinstance(backbone, Backbone):
-        images = backbone.shrunk(images)
+        images = backbone.downsample(images)
     return images, images.flip(3)
 
 
@@ -379,10 +365,10 @@ class UNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         hidden = self.enter(images * 2 - 1)
-        passed = []
+        skips = []
         for block in self.down:
-            passed.append(hidden)
+            skips.append(hidden)
             hidden = block(hidden)
         for block in self.up:
-            hidden = block(torch.cat([self.enlarge(hidden), passed.pop()], dim=1))
+            hidden = block(torch.cat([self.enlarge(hidden), skips.pop()], dim=1))
         return images + self.leave(hidden)

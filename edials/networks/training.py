@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import numbers
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,12 +16,13 @@ from numpy.typing import NDArray
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
+from skorch.utils import noop
 from torch import nn
 from tqdm import tqdm
 
-from .._random import forked_torch
+from .._random import forked_torch, torch_defaults
 from .._validation import to_tensor
-from .inference import autocast, forget_twins
+from .inference import autocast, computes_in_bfloat16, inference_copy
 
 
 class FaceDataset(torch.utils.data.Dataset):
@@ -46,6 +46,11 @@ class FaceDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, rows: Any) -> tuple[NDArray, NDArray]:
         return self.images[rows], self.targets[rows]
+
+    def take(self, rows: NDArray[np.int64]) -> FaceDataset:
+        """The data set of some rows."""
+        weights = None if self.row_weights is None else self.row_weights[rows]
+        return FaceDataset(self.images[rows], self.targets[rows], weights)
 
 
 class _Batches:
@@ -140,62 +145,68 @@ class _Progress(Callback):
         del self.bar_  # a bar holds a stream, which does not pickle
 
 
-def use_fused_optimizer(device: torch.device) -> bool | None:
-    """Whether an optimiser makes its step in one kernel; None leaves it to torch.
-
-    On a CPU torch would not by itself, which takes three times as long.
-    """
-    return True if device.type == "cpu" else None
-
-
 class TrainingLength(NamedTuple):
-    """How long to train when nobody says: about ``steps`` steps, within bounds on the epochs."""
+    """Default length of a training: about ``steps`` steps, within bounds on the epochs."""
 
     steps: int
-    fewest: int
-    most: int
+    min_epochs: int
+    max_epochs: int
 
     def epochs(self, n_rows: int, batch_size: int) -> int:
         """Epochs for so many rows."""
-        wanted = math.ceil(self.steps / max(1, n_rows // batch_size))
-        return min(max(wanted, self.fewest), self.most)
+        epochs = math.ceil(self.steps / max(1, n_rows // batch_size))
+        return min(max(epochs, self.min_epochs), self.max_epochs)
 
 
 class FaceNet(NeuralNet):
-    """A skorch net over a :class:`FaceDataset`, with AdamW and a rising, then falling rate.
+    """A skorch net over a :class:`FaceDataset`, with AdamW and one rise and fall of its rate.
 
     Parameters
     ----------
     module : nn.Module
-    objective : callable (net, predictions, targets) -> loss Tensor
     augment : callable Tensor -> Tensor, optional
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What network passes compute in; weights and losses stay float32.
-    learning_rate, weight_decay, batch_size, max_epochs, patience, verbose
-        As their names say; ``patience`` counts epochs without a better validation loss, after
-        which training stops; the best epoch's weights are kept.
+    patience : int, optional
+        Epochs without a better validation loss before training stops and the best epoch's weights
+        are restored; None waits for a third of ``max_epochs``.
+    title : str, default=""
+        Of the progress bar.
+    **settings
+        As for :class:`skorch.NeuralNet`; ``lr`` is the peak of the learning rate.
     """
+
+    module_: Any
 
     def __init__(
         self,
         module: nn.Module,
-        objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
         precision: str = "auto",
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.02,
         patience: int | None = None,
-        **kwargs: Any,
+        title: str = "",
+        **settings: Any,
     ):
-        self.objective = objective
-        self.augment = augment
-        self.precision = precision
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.patience = patience
-        kwargs.setdefault("criterion", nn.Identity)
-        kwargs.setdefault("optimizer", torch.optim.AdamW)
-        super().__init__(module, **kwargs)
+        self.augment, self.precision = augment, precision
+        self.patience, self.title = patience, title
+        self.inference_copies_: dict[bool, Any] = {}
+        # On a CPU torch would not take a fused step by itself, which costs three times as long.
+        fused = True if torch.device(settings.get("device", "cpu")).type == "cpu" else None
+        defaults = {
+            "criterion": nn.Identity,
+            "optimizer": torch.optim.AdamW,
+            "optimizer__fused": fused,
+            "optimizer__weight_decay": 0.02,
+            "train_split": None,
+            "callbacks__print_log": None,
+            "verbose": 0,
+        }
+        super().__init__(module, **(defaults | settings))
+
+    def initialize_module(self) -> FaceNet:
+        super().initialize_module()
+        self.module_ = self.module_.to(memory_format=torch.channels_last)
+        return self
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """All optimisers whose learning rate follows the schedule."""
@@ -204,9 +215,39 @@ class FaceNet(NeuralNet):
     def get_iterator(self, dataset: FaceDataset, training: bool = False) -> _Batches:
         return _Batches(dataset, self.batch_size, torch.device(self.device), training, self.augment)
 
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> FaceNet:
+        """Train; unlike skorch's own method, leave Ctrl-C to the caller."""
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        except KeyboardInterrupt:  # EarlyStopping ends training by it, too
+            stops = [stop for _, stop in self.callbacks_ if isinstance(stop, EarlyStopping)]
+            if not any(stop.misses_ == stop.patience for stop in stops):
+                raise
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Context in which network passes run in the net's precision."""
+        return autocast(torch.device(self.device), self.precision)
+
+    def infer(self, x: torch.Tensor, **fit_params: Any) -> torch.Tensor:
+        with self.autocast():
+            return super().infer(x, **fit_params).float()
+
+    def inference_copy(self, precision: str) -> Any:
+        """The fitted module's :func:`~edials.networks.inference.inference_copy`, made once.
+
+        Later changes of the module's weights may not reach it.
+        """
+        bfloat16 = computes_in_bfloat16(torch.device(self.device), precision)
+        if bfloat16 not in self.inference_copies_:
+            self.inference_copies_[bfloat16] = inference_copy(self.module_, bfloat16=bfloat16)
+        return self.inference_copies_[bfloat16]
+
     def __getstate__(self) -> dict[str, Any]:
-        # The module a net was built from is the one it trained; skorch would store it twice.
-        state = super().__getstate__()
+        # A network is stored once. The module that a net was built from is the one it trained.
+        state = super().__getstate__() | {"inference_copies_": {}}
         if state.get("module") is getattr(self, "module_", None):
             state["module"] = None
         return state
@@ -216,109 +257,40 @@ class FaceNet(NeuralNet):
         if state["module"] is None:
             self.module = self.module_
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Where network passes run in the net's precision."""
-        return autocast(torch.device(self.device), self.precision)
 
-    def infer(self, x: torch.Tensor, **fit_params: Any) -> torch.Tensor:
-        with self.autocast():
-            return super().infer(x, **fit_params).float()
-
-    def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        assert self.objective is not None
-        return self.objective(y_pred, y_true)
-
-
-class TrainedMixin:
-    """An estimator with a trained network.
-
-    Attributes
-    ----------
-    net_ : FaceNet
-    module_ : nn.Module
-        The network in it.
-    """
-
-    net_: FaceNet
-
-    @property
-    def module_(self) -> Any:
-        # Not an attribute of its own: a fitted estimator would be stored with two networks.
-        return self.net_.module_
-
-
-def train(
-    net_class: type[FaceNet],
-    module: nn.Module,
-    dataset: FaceDataset,
-    validation: FaceDataset | None,
-    *,
-    device: torch.device,
-    seed: int,
-    learning_rate: float,
-    max_epochs: int | None,
-    typical: TrainingLength,
-    patience: int | None,
-    title: str,
-    verbose: int,
-    **settings: Any,
-) -> FaceNet:
-    """Train a module under its own seed and return the fitted skorch net, in evaluation mode.
+def train(net: FaceNet, dataset: FaceDataset, validation: FaceDataset | None, seed: int) -> FaceNet:
+    """Train a net under its own seed and return it in evaluation mode.
 
     Parameters
     ----------
-    net_class : FaceNet or a subclass
-    module : nn.Module
+    net : FaceNet
     dataset : FaceDataset
     validation : FaceDataset or None
         Held-out rows; without them every epoch is run and the last weights are kept.
-    max_epochs, patience : int or None
-        None takes what is ``typical`` for so many rows, and a third of the epochs.
-    typical : TrainingLength
-    title : str
-        What the progress bar says is learning.
-    device, seed, learning_rate, verbose, **settings
-        Passed to the net.
+    seed : int
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If its user presses Ctrl-C.
     """
-    if max_epochs is not None and (not isinstance(max_epochs, numbers.Integral) or max_epochs < 1):
-        raise ValueError(f"max_epochs={max_epochs!r}; expected None or an integer of at least 1.")
-    if max_epochs is None:
-        max_epochs = typical.epochs(len(dataset), settings["batch_size"])
-    patience = max(1, math.ceil(max_epochs / 3)) if patience is None else patience
-    callbacks: list[Any] = [("schedule", _WarmupThenCosine(learning_rate))]
+    callbacks: list[Any] = [("schedule", _WarmupThenCosine(net.lr))]
     if validation is not None:
-        callbacks.append(("stop", EarlyStopping(patience=patience, load_best=True, sink=_discard)))
-    if verbose:
-        callbacks.append(("progress", _Progress(title)))
-    net = net_class(
-        module.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        device=device,
-        learning_rate=learning_rate,
-        patience=patience,
-        max_epochs=max_epochs,
-        lr=learning_rate,
-        optimizer__weight_decay=settings.pop("weight_decay", 0.02),
-        optimizer__fused=use_fused_optimizer(device),
-        callbacks=callbacks,
-        callbacks__print_log=None,
-        train_split=None if validation is None else predefined_split(validation),
-        verbose=verbose,
-        **settings,
-    )
-    with forked_torch(seed):
+        patience = net.patience or max(1, math.ceil(net.max_epochs / 3))
+        callbacks.append(("stop", EarlyStopping(patience=patience, load_best=True, sink=noop)))
+        net.train_split = predefined_split(validation)
+    if net.verbose:
+        callbacks.append(("progress", _Progress(net.title)))
+    net.callbacks = callbacks
+    with torch_defaults(), forked_torch(seed):
         net.fit(dataset, None)
     # A fitted net must not carry anybody's pictures, which the split holds; nor what only training
     # needs, which is three times the network: moments of the optimisers and the best weights.
-    net.set_params(train_split=None)
+    net.train_split = None
     for optimizer in net.optimizers():
         optimizer.state.clear()
     for _, callback in net.callbacks_:
         if isinstance(callback, EarlyStopping):
             callback.best_model_weights_ = None
     net.module_.eval()
-    forget_twins(net.module_)
     return net
-
-
-def _discard(*_: Any) -> None:
-    """Where EarlyStopping reports to: the progress bar says enough."""
