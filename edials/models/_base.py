@@ -25,6 +25,7 @@ from .._validation import (
     resolve_device,
     to_levels,
     to_pictures,
+    to_tensor,
 )
 from ..networks.inference import PRECISIONS, inference_batch_size, map_in_batches
 from ..networks.modules import PRESETS
@@ -122,7 +123,7 @@ class NetworkEstimator(BaseEstimator):
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
 
-    def _continues(self, module: nn.Module, previous: nn.Module | None) -> bool:
+    def _warm_start_from(self, module: nn.Module, previous: nn.Module | None) -> bool:
         """Start from a previous network's weights if asked to and if all of them fit."""
         if not self.warm_start or previous is None:
             return False
@@ -178,6 +179,7 @@ class NetworkEstimator(BaseEstimator):
     @property
     def _network(self) -> Any:
         """The fitted network as a copy for inference."""
+        check_is_fitted(self, "module_")
         return self.net_.inference_copy(self.precision)
 
     @torch_defaults()
@@ -187,14 +189,16 @@ class NetworkEstimator(BaseEstimator):
         images = check_images(X, image_shape=self.image_shape_)[0]
         return self._map_batches(function, images).numpy()
 
-    def _map_batches(self, function: Any, rows: NDArray, **settings: Any) -> torch.Tensor:
+    def _map_batches(
+        self, function: Callable[..., torch.Tensor], rows: NDArray, as_tensor: Any = to_tensor
+    ) -> torch.Tensor:
         return map_in_batches(
             function,
             rows,
             device=torch.device(self.net_.device),
             batch_size=inference_batch_size(self.batch_size, self.image_shape_),
             precision=self.precision,
-            **settings,
+            as_tensor=as_tensor,
         )
 
     @torch_defaults()
@@ -205,13 +209,12 @@ class NetworkEstimator(BaseEstimator):
             raise ValueError(
                 f"latents have shape {rows.shape}; expected (n_samples, {self.latent_dim_})."
             )
-        return to_pictures(
-            self._map_batches(
-                lambda batch: to_levels(decoder(batch)),
-                rows,
-                as_tensor=lambda part, device: torch.from_numpy(part).to(device),
-            )
-        )
+
+        def as_tensor(part: NDArray, device: torch.device) -> torch.Tensor:
+            return torch.from_numpy(part).to(device)
+
+        levels = self._map_batches(lambda batch: to_levels(decoder(batch)), rows, as_tensor)
+        return to_pictures(levels)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

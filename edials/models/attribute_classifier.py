@@ -28,7 +28,7 @@ from ._base import NetworkEstimator
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AttributeClassifier(ClassifierMixin, NetworkEstimator):
-    """Classifier of one or several face attributes at once, holding a skorch net.
+    """Classifier of one or several face attributes at once, in a skorch net.
 
     Classes are weighted by the inverse square root of their counts, and labels may be missing in
     any column.
@@ -39,8 +39,8 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
     depth : int, default=1
         Residual blocks in each halving stage.
     module : callable, optional
-        Own network: called as ``module(image_shape=..., n_outputs=..., width=...,
-        embedding_dim=..., depth=...)``, returns an nn.Module with logits (n, n_outputs).
+        Builds another network: ``module(image_shape=..., n_outputs=..., width=...,
+        embedding_dim=..., depth=...)`` returns an nn.Module with logits (n, n_outputs).
     max_epochs : int, optional
         None makes about 1,000 optimisation steps, but 6 epochs at least and 80 at most.
     learning_rate : float, default=0.002
@@ -52,7 +52,7 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
-        Start from the previous fit's weights, if it had the same attributes and image size.
+        Start from the previous fit's weights, if all have the same shapes.
     device : str, default="auto"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the network computes in, training and inference: bfloat16 where the device has it, by
@@ -119,7 +119,7 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
             classes = list(targets.classes.values())
             self.classes_ = classes[0] if self.single_output_ else classes
             module = self._new_module(seeds["weights"])
-            self._continues(module, previous)
+            self._warm_start_from(module, previous)
             self._train(
                 module,
                 FaceDataset(images, targets.codes, weights),
@@ -155,10 +155,10 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Labels of shape (n_samples,), or (n_samples, n_attributes) if ``y`` was a table."""
-        table = self.predict_table(X)
-        if not self.single_output_:
-            return table.to_numpy(dtype=object)
-        return next(iter(self.classes_per_attribute_.values()))[self.predict_codes(X)[:, 0]]
+        codes = self.predict_codes(X)
+        if self.single_output_:
+            return self.classes_[codes[:, 0]]
+        return decode_attributes(codes, self.classes_per_attribute_).to_numpy(dtype=object)
 
     def predict_proba(self, X: ArrayLike) -> NDArray | list[NDArray]:
         """Class probabilities, (n_samples, n_classes); a list of them if ``y`` was a table."""
@@ -174,27 +174,24 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
         y : labels as in :meth:`fit`
         sample_weight : array-like of shape (n_samples,), optional
         """
-        codes = self.predict_codes(X)
-        targets = self._encode(y, len(codes))
-        scores = []
-        for column, (name, true) in enumerate(
-            zip(self.attribute_names_, targets.codes.T, strict=True)
-        ):
-            known = true >= 0
-            labels = list(targets.classes.values())[column][true[known]]
-            predicted = self.classes_per_attribute_[name][codes[known, column]]
-            weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        predicted = self.predict_codes(X)
+        targets = self._encode(y, len(predicted))
+        weights = np.ones(len(predicted)) if sample_weight is None else np.asarray(sample_weight)
+        learned, present = self.classes_per_attribute_.values(), targets.classes.values()
+        recalls = []
+        columns = zip(learned, predicted.T, present, targets.codes.T, strict=True)
+        for learned_classes, predicted_codes, classes, codes in columns:
+            known = codes >= 0
             # Recall averaged over the classes present: a prediction outside them is just wrong.
-            scores.append(
-                recall_score(
-                    labels,
-                    predicted,
-                    labels=np.unique(labels),
-                    average="macro",
-                    sample_weight=weights,
-                )
+            recall = recall_score(
+                classes[codes[known]],
+                learned_classes[predicted_codes[known]],
+                labels=np.unique(classes[codes[known]]),
+                average="macro",
+                sample_weight=weights[known],
             )
-        return float(np.mean(scores))
+            recalls.append(recall)
+        return float(np.mean(recalls))
 
     @staticmethod
     def _encode(y: Any, n_samples: int) -> AttributeTargets:

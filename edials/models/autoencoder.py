@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from .._labels import encode_attributes
+from .._labels import AttributeTargets, encode_attributes
 from .._validation import (
     Accepted,
     Interval,
@@ -35,19 +35,19 @@ _PCA_ROWS = 10_000
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
-    """Adversarial autoencoder of face images (Makhzani et al. 2015), holding a skorch net.
+    """Adversarial autoencoder of face images (Makhzani et al. 2015), in a skorch net.
 
     The objective of encoder and decoder is one sum::
 
         reconstruction_weight * mean squared error
         + perceptual_weight * (1 - SSIM)
         + adversarial_weight * (the latents should pass as draws of N(0, I))
-        + attribute_weight * (attributes should be linear in the latents, where labels are given)
-        + feature_weight * (what an attribute classifier sees should stay, where one is given)
+        + attribute_weight * (attributes should be linear in the latents; with ``y``)
+        + feature_weight * (features of a picture should stay; with ``feature_classifier``)
 
-    while the latent discriminator learns to tell latents from draws of N(0, I). Encoder and decoder
-    each have a linear path that starts at the whitened principal components of the training images,
-    so that training refines a good code instead of searching for one.
+    while the latent discriminator learns to separate latents and draws of N(0, I). The linear paths
+    of encoder and decoder start at the whitened principal components of the training images, so
+    that training refines a good code instead of searching for one.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
     latent_dim : int, optional
         Number of latent features; None takes the preset's (48, 512 or 768).
     module : callable, optional
-        Own network: called as ``module(image_shape=..., width=..., latent_dim=...,
-        n_outputs=...)``, returns an nn.Module with ``encoder``, ``decoder``, ``discriminator`` and
+        Builds another network: ``module(image_shape=..., width=..., latent_dim=...,
+        n_outputs=...)`` returns an nn.Module with ``encoder``, ``decoder``, ``discriminator`` and
         ``attribute_head`` (may be None).
     reconstruction_weight : float, default=10.0
     perceptual_weight : float, default=0.2
@@ -65,9 +65,8 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
     attribute_weight : float, default=0.05
     feature_weight : float, default=0.2
     feature_classifier : AttributeClassifier, optional
-        Fitted, best in a FrozenEstimator: its features of a picture and of the reconstruction
-        should agree, so that what tells the attributes apart is not smoothed away.
-        EDIALSAnonymizer gives its own here.
+        Fitted, best in a FrozenEstimator. Its features of a picture and of the reconstruction
+        should agree, so that what the attributes are predicted from is not smoothed away.
     max_epochs : int, optional
         None makes about 400 optimisation steps, but 3 epochs at least and 80 at most.
     learning_rate : float, default=0.0003
@@ -83,7 +82,7 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
-        Continue from the previous fit's weights, if it had as many classes and the same size.
+        Start from the previous fit's weights, if all have the same shapes.
     device : str, default="auto"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the network computes in, training and inference: bfloat16 where the device has it, by
@@ -158,18 +157,18 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
             If images or labels cannot be used.
         """
         images = self._check_input(X)
-        targets = encode_attributes(y, len(images))
-        codes = np.empty((len(images), 0), np.int64) if targets is None else targets.codes
+        no_attributes = AttributeTargets(np.empty((len(images), 0), dtype=np.int64), {})
+        targets = encode_attributes(y, len(images)) or no_attributes
         seeds, device = self._seeds("components"), resolve_device(self.device)
         with self._fitting(images) as previous:
-            self.classes_per_attribute_ = {} if targets is None else targets.classes
+            self.classes_per_attribute_ = targets.classes
             module = self._new_module(seeds["weights"])
-            continues = self._continues(module, previous)
-            if isinstance(module, AutoencoderNetwork) and not continues:
+            warm = self._warm_start_from(module, previous)
+            if isinstance(module, AutoencoderNetwork) and not warm:
                 _start_at_principal_components(module, images, seeds["components"])
             self._train(
                 module,
-                FaceDataset(images, codes),
+                FaceDataset(images, targets.codes),
                 seeds,
                 net_class=AdversarialNet,
                 augment=mirror_faces,
@@ -182,8 +181,8 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
                 ),
                 features=frozen_backbone(self.feature_classifier, device),
                 criterion=AttributeLoss,
-                criterion__sizes=[] if targets is None else targets.sizes,
-                criterion__class_weights=[] if targets is None else targets.class_weights(device),
+                criterion__sizes=targets.sizes,
+                criterion__class_weights=targets.class_weights(device),
             )
             self.net_.features = None
             self.latent_dim_ = self.encode(images[:1]).shape[1]
@@ -210,7 +209,7 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
         -------
         ndarray of shape (n_samples, latent_dim_), dtype float32
         """
-        return self._map_images(lambda images: self._network.encoder(images), X)
+        return self._map_images(self._network.encoder, X)
 
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
         """Decode latents to pictures.
@@ -223,8 +222,7 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
         -------
         ndarray of shape (n_samples, height, width, 3), dtype uint8
         """
-        check_is_fitted(self, "module_")
-        return self._decode(lambda rows: self._network.decoder(rows), latents)
+        return self._decode(self._network.decoder, latents)
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Encode images; the same as :meth:`encode`, for use in a Pipeline."""

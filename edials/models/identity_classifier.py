@@ -33,12 +33,11 @@ _IMPOSTOR_ROWS = 1500
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class IdentityClassifier(ClassifierMixin, NetworkEstimator):
-    """Face recogniser: a residual network trained with a cosine margin, holding a skorch net.
+    """Face recogniser: a residual network trained with a cosine margin, in a skorch net.
 
-    After training, the closed-set decision is a linear discriminant analysis of the unit
-    embeddings, which uses every photo of a person at once; :meth:`enrol` computes it anew for
-    another gallery without training the network again. Mirrored pictures are embedded too and
-    averaged.
+    The closed-set decision is a linear discriminant analysis of the unit embeddings. It uses every
+    photo of a person at once, and :meth:`enrol` computes it for another gallery without training.
+    An embedding is the mean of those of a picture and its mirror image.
 
     Parameters
     ----------
@@ -46,8 +45,8 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
     depth : int, default=2
         Residual blocks in each halving stage.
     module : callable, optional
-        Own network: called as ``module(image_shape=..., n_classes=..., width=...,
-        embedding_dim=..., depth=...)``, returns an nn.Module whose ``forward`` gives cosines
+        Builds another network: ``module(image_shape=..., n_classes=..., width=...,
+        embedding_dim=..., depth=...)`` returns an nn.Module whose ``forward`` gives cosines
         (n, n_classes) and whose ``embed`` gives unit embeddings.
     shrinkage : float, default=0.3
         Share of the spherical part in the discriminant analysis' covariance, in [0, 1].
@@ -68,7 +67,7 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
-        Start from the previous fit's backbone; only the people's directions start anew.
+        Start from the previous fit's weights but those of the people, if all have the same shapes.
     device : str, default="auto"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the network computes in, training and inference: bfloat16 where the device has it, by
@@ -85,7 +84,7 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
     head_ : nn.Linear
         From unit embeddings to one logit per person.
     n_trained_people_ : int
-        People seen in ``fit``; :meth:`enrol` changes ``classes_`` and not this.
+        People in ``fit``; :meth:`enrol` changes ``classes_`` and not this.
     impostor_similarities_ : ndarray, sorted
         Cosines of held-out pictures of different people.
     n_features_in_ : int
@@ -154,7 +153,7 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
         with self._fitting(images) as previous:
             self.n_trained_people_ = len(classes)
             module = self._new_module(seeds["weights"])
-            self._continues(module, previous)
+            self._warm_start_from(module, previous)
             held_out = self._train(
                 module,
                 FaceDataset(images, codes, weights),
@@ -181,7 +180,7 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
         ----------
         X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
         y : array-like of shape (n_samples,)
-            Identities of the gallery, none missing; they need not have been seen in ``fit``.
+            Identities of the gallery, none missing; they need not be those of ``fit``.
 
         Returns
         -------
@@ -194,7 +193,7 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
         return self
 
     def embed(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Embed pictures on the unit sphere, where the cosine tells who resembles whom.
+        """Embed pictures on the unit sphere; the cosine of two is their similarity.
 
         Parameters
         ----------

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
@@ -173,8 +172,7 @@ class SurrogateDecoder(NetworkEstimator):
         ValueError
             If latents have another length.
         """
-        check_is_fitted(self, "module_")
-        return self._decode(lambda rows: self._network(rows), latents)
+        return self._decode(self._network, latents)
 
 
 def _row_weights(people: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:

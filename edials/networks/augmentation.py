@@ -1,4 +1,4 @@
-"""Pictures changed at random in training, so that what is learned does not hang on chance."""
+"""Random changes of the pictures in training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 def augment_faces(images: torch.Tensor) -> torch.Tensor:
-    """Mirror, turn, zoom, shift, blur, relight and partly cover pictures at random.
+    """Mirror, rotate, zoom, shift, blur, relight and partly cover pictures at random.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
     """
     n, _, height, width = images.shape
 
-    def uniform(reach: float, *shape: int) -> torch.Tensor:
-        return (torch.rand(n, *shape) * 2 - 1) * reach
+    def uniform(limit: float, *shape: int) -> torch.Tensor:
+        return (torch.rand(n, *shape) * 2 - 1) * limit
 
     angle, zoom = uniform(0.15), 1 + uniform(0.12)
     mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
@@ -33,9 +33,8 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
     )
     images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
-    # A third are blurred as if they came from half the pixels or fewer, so that what is learned
-    # does not hang on detail that a reconstruction has lost.
-    blurred = _some(n, 0.33).to(images.device)
+    # Blurred as from half the pixels or fewer: reconstructions have lost such detail, too.
+    blurred = _random_rows(n, 0.33).to(images.device)
     shrink = float(torch.rand(1)) * 0.4 + 0.25
     small = functional.interpolate(images[blurred], scale_factor=shrink, mode="area")
     small = functional.interpolate(small, size=(height, width), mode="bicubic")
@@ -44,7 +43,7 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
     contrast, brightness = 1 + uniform(0.25, 1, 1, 1), uniform(0.08, 1, 1, 1)
     shift = 0.5 - 0.5 * contrast + brightness + uniform(0.025, 3, 1, 1)
     images.mul_(contrast.to(images)).add_(shift.to(images))
-    grey = _some(n, 0.1).to(images.device)
+    grey = _random_rows(n, 0.1).to(images.device)
     images.index_copy_(0, grey, images[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1))
 
     row, column = torch.rand(n, 1, 1, 1) * height, torch.rand(n, 1, 1, 1) * width
@@ -56,9 +55,9 @@ def augment_faces(images: torch.Tensor) -> torch.Tensor:
     return images.masked_fill_(covered.to(images.device), 0.5)
 
 
-def _some(n: int, share: float) -> torch.Tensor:
-    """Rows, each chosen with this probability."""
-    return torch.nonzero(torch.rand(n) < share).flatten()
+def _random_rows(n: int, probability: float) -> torch.Tensor:
+    """Rows of n, each chosen with this probability."""
+    return torch.nonzero(torch.rand(n) < probability).flatten()
 
 
 def mirror_faces(images: torch.Tensor) -> torch.Tensor:

@@ -6,31 +6,19 @@ each of them; no layer normalises over a single image, because these explainers 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-#: Side length above which the linear path of the autoencoder looks at a shrunk picture.
-LINEAR_SIDE = 64
-#: Side length above which classifiers do; face recognisers commonly see 112 px (Deng et al. 2019).
-CLASSIFIER_SIDE = 128
+# Side lengths in pixels above which the autoencoder's linear paths and the classifiers downsample
+# pictures; face recognisers commonly take 112 px (Deng et al. 2019).
+_LINEAR_SIDE, _CLASSIFIER_SIDE = 64, 128
 
 
-@dataclass(frozen=True)
-class Size:
-    """Widths of a family of networks.
-
-    Attributes
-    ----------
-    width : int
-        Channels of the first stage; each of the three further stages doubles them.
-    latent_dim : int
-        Latent features of the autoencoder.
-    embedding_dim : int
-        Length of the embedding that recognisers compare faces in.
-    """
+class Size(NamedTuple):
+    """Channels of the first stage, which three further stages double, and lengths of the codes."""
 
     width: int
     latent_dim: int
@@ -48,10 +36,9 @@ PRESETS = {
 class LongLinear(nn.Linear):
     """A linear layer between vectors so long that torch 2.13 fails for 32 of them.
 
-    In bfloat16 on a processor with several threads it ends the process; 33 rows are no trouble.
+    In bfloat16 on a processor with several threads it ends the process; 33 rows work.
     """
 
-    #: Longer vectors are taken care of.
     LONG = 2**15
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
@@ -92,21 +79,20 @@ class ResidualBlock(nn.Module):
 
 
 def _classifier_shrink(image_shape: tuple[int, int, int]) -> int:
-    """How many times smaller classifiers see a picture, so that its longer side has 128 to 255 px.
+    """By how much classifiers downsample pictures: the longer side then has 128 to 255 px.
 
-    1, where what is seen could not be halved four times.
+    1 if the stages could not halve the result four times.
     """
     height, breadth, _ = image_shape
-    shrink = max(1, max(height, breadth) // CLASSIFIER_SIDE)
-    # Stages halve what is seen four times.
+    shrink = max(1, max(height, breadth) // _CLASSIFIER_SIDE)
     return shrink if height % (16 * shrink) == breadth % (16 * shrink) == 0 else 1
 
 
 class Backbone(nn.Module):
     """A residual network from pictures in [0, 1] to an embedding.
 
-    Pictures of 256 px and more are shrunk first, to 128 px or a little more, if their sides can be
-    divided so; 272 px, for one, are seen whole.
+    Pictures of 256 px and more are downsampled first, to 128 px or a little more, if their sides
+    can be divided so; 272 px, for one, stay whole.
 
     Parameters
     ----------
@@ -153,11 +139,11 @@ class Backbone(nn.Module):
         return self.norm(self.project(self.dropout(features)))
 
     def downsample(self, images: torch.Tensor) -> torch.Tensor:
-        """Pictures as the stages see them; what was shrunk before stays as it is."""
+        """Pictures in the size of the stages; what has it already stays as it is."""
         return images if images.shape[2:] == self.input_shape else self.pool(images)
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """What every residual block sees of pictures (n, 3, height, width)."""
+        """Outputs of every residual block for pictures (n, 3, height, width)."""
         maps, here = [], self.downsample(images) * 2 - 1
         for stage in self.stages:
             here = stage(here)
@@ -167,7 +153,7 @@ class Backbone(nn.Module):
 
 
 def flip_pair(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures and their mirror images; shrunk once, where the backbone would shrink both."""
+    """Pictures and their mirror images, downsampled once if a backbone would downsample both."""
     backbone = getattr(network, "backbone", None)
     if isinstance(backbone, Backbone):
         images = backbone.downsample(images)
@@ -223,9 +209,9 @@ class AttributeNetwork(nn.Module):
 
 
 def _linear_grid(image_shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Size of the picture that the linear paths see: the picture itself up to 64 px."""
+    """Size of the picture in the linear paths: its own up to 64 px."""
     height, breadth, _ = image_shape
-    shrink = max(1, max(height, breadth) // LINEAR_SIDE)
+    shrink = max(1, max(height, breadth) // _LINEAR_SIDE)
     return height // shrink, breadth // shrink
 
 
@@ -326,8 +312,7 @@ class AutoencoderNetwork(nn.Module):
     width : int
     latent_dim : int
     n_outputs : int, default=0
-        Classes of all attributes, side by side; the head that keeps attributes linear in the
-        latents is absent when 0.
+        Classes of all attributes, side by side; 0 for no attribute head.
     """
 
     def __init__(
