@@ -30,5 +30,4 @@ print(report.summary())
 # Attackers who learn from blurred photos recognise nearly everybody in other blurred photos. Those
 # who know only the attributes are right as often as the dashed line says.
 RiskDisplay.from_report(report)
-plt.tight_layout()
 plt.show()

@@ -90,23 +90,21 @@ def test_errors_are_one_line(folder, fitted, capsys, monkeypatch):
 
 
 def test_demo(tmp_path, monkeypatch, capsys):
-    for name, value in {
-        "PEOPLE": 12,
-        "PHOTOS": 8,
-        "HELD_OUT": 2,
-        "CROWD": 30,
-        "JUDGED": 60,
-    }.items():
+    sizes = {"PEOPLE": 12, "PHOTOS": 8, "VALIDATION": 1, "PROBE": 2, "CROWD": 30, "SIZE": 32}
+    for name, value in sizes.items():
         monkeypatch.setattr(edials.cli.demo, f"_{name}", value)
-    monkeypatch.setattr(edials.cli.demo, "_SIZE", 32)
-    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
-    table = pd.read_csv(tmp_path / "demo" / "report.csv", index_col=0)
-    assert list(table.index) == ["clear", "reconstruction", "anonymized"]
-    assert table["risk: LDA on the latents"].between(0, 100).all()
-    assert "attribute floor" in capsys.readouterr().out
-    page = (tmp_path / "demo" / "report.html").read_text()
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    content = json.loads((out / "report.json").read_text())
+    assert content["n_people"] == 12
+    assert content["gallery"] == {"enrol": 60, "validation": 12, "probe": 24}
+    assert content["attribute_names"] == ["age", "gender", "race"]
+    printed, page = capsys.readouterr().out, (out / "report.html").read_text()
+    for text in (printed, page):
+        assert "The people are made up" in text
+    assert "attribute floor" in printed
     assert "data:image/png;base64" in page
-    with Image.open(tmp_path / "demo" / "pictures.png") as sheet:
+    with Image.open(out / "pictures.png") as sheet:
         assert sheet.width > 300
 
 
@@ -116,7 +114,7 @@ def blurred_folder(faces, folder):
         place.mkdir(parents=True, exist_ok=True)
         if row % 10:  # one of everybody is held back
             Image.fromarray(image).filter(ImageFilter.GaussianBlur(2)).save(place / f"{row:03}.jpg")
-    labels = faces.kept.assign(identity=faces.identity).drop_duplicates("identity")
+    labels = faces.labels.assign(identity=faces.identity).drop_duplicates("identity")
     labels.to_csv(folder / "labels.csv", index=False)
 
 

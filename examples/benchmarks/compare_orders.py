@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from benchmark_data import ATTRIBUTES, Cache, load_benchmark, together
 from benchmark_faces import missing
+from matplotlib.figure import Figure
 from scipy.linalg import eigh
 
 from edials._labels import encode_attributes, encode_labels
 from edials._validation import to_tensor
-from edials.audit.report.charts import Point, tradeoff_plane
-from edials.audit.report.comparison import PICTURE_AXIS, PRIVACY_AXIS
+from edials.audit.report.charts import draw_tradeoff
 from edials.latent.identity_basis import fit_identity_basis, picture_metric
 from edials.metrics.risk import attribute_cells
 from edials.metrics.ssim import structural_similarity
@@ -128,16 +129,12 @@ def main() -> None:
     if options.json is not None:
         options.json.write_text(json.dumps({"rows": found}, indent=1))
     if options.picture is not None:
-        points = [
-            Point(f"{r['order']}, {r['n_retained']}", r["ssim"], r["other photos"], *[np.nan] * 2)
-            for r in found
-            if r["n_retained"] in (16, 64)
-        ]
-        plane = tradeoff_plane(points, x_label=PICTURE_AXIS, y_label=PRIVACY_AXIS, ceiling=1.0)
-        # As a file of its own, not as a part of a page.
-        options.picture.write_text(
-            plane.replace("<svg ", "<svg xmlns='http://www.w3.org/2000/svg' ", 1) + "\n"
-        )
+        rows = [row for row in found if row["n_retained"] in (16, 64)]
+        names = [f"{row['order']}, {row['n_retained']}" for row in rows]
+        table = pd.DataFrame(rows, index=names).rename(columns={"other photos": "leakage_bits"})
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        draw_tradeoff(figure.subplots(), table.assign(leakage_low=np.nan, leakage_high=np.nan))
+        figure.savefig(options.picture)
 
 
 if __name__ == "__main__":

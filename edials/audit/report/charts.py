@@ -1,226 +1,203 @@
-"""The charts of risk and of privacy against what is left to see."""
+"""The charts of an audit: drawn by matplotlib on an Axes, or as SVG into a page.
+
+The colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart. Shapes
+and words say the same as the colours.
+"""
 
 from __future__ import annotations
 
+import html
+import io
+import re
+import textwrap
+import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from itertools import cycle
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from sklearn.metrics import DetCurveDisplay
 
-from .svg import BLUE, GREY, INK, VERMILION, WIDTH, line, ring, svg, text, ticks
+from ..figures import AttackFigures
+from ..result import AuditResult
+from .text import role
 
-# The risk chart: names on the left, figures on the right, bars between.
-_ROW, _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 260, 165, 40, 52
-_HATCH = (
-    "<defs><pattern id='edials-broken' width='6' height='6' patternUnits='userSpaceOnUse' "
-    "patternTransform='rotate(45)'><rect width='6' height='6' fill='#eeeeee'/>"
-    f"<line x1='0' y1='0' x2='0' y2='6' stroke='{GREY}' stroke-width='2'/></pattern></defs>"
-)
-
-
-class Bar(NamedTuple):
-    """One attacker in the risk chart; shares in [0, 1].
-
-    Attributes
-    ----------
-    name, note : str
-        The note is set small below the name.
-    value, low, high : float
-        NaN bounds leave the interval out.
-    clear : float
-        Success on clear photos, drawn as a ring; NaN leaves it out.
-    valid, worst : bool
-        A broken attacker is grey and hatched; the worst one is set off.
-    """
-
-    name: str
-    note: str
-    value: float
-    low: float
-    high: float
-    clear: float
-    valid: bool = True
-    worst: bool = False
+_BLUE, _VERMILION, _INK = "#0072b2", "#d55e00", "#1a1a1a"
+_OTHERS = (_BLUE, "#009e73", "#cc79a7", "#56b4e9", _INK)
+_DASHED: dict[str, Any] = {"color": _INK, "linestyle": "--", "linewidth": 1.5, "zorder": 1.5}
+_WIDTH = 10  # inches: letters of 10 points are then a little smaller than those of the page
+_SIMILARITY = "structural similarity to the originals"
+_LEAKAGE = "leakage beyond the attributes (bit)"
+_PAGE_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edials",
+    "text.parse_math": False,  # names of attackers are no formulas
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#e2e2e2",
+}
 
 
-class Point(NamedTuple):
-    """One method in the plane of privacy and utility.
-
-    Attributes
-    ----------
-    name : str
-    x, y : float
-    low, high : float
-        Interval of ``y``; NaN bounds leave it out.
-    own : bool
-        Whether it is the one that the page is about.
-    """
-
-    name: str
-    x: float
-    y: float
-    low: float
-    high: float
-    own: bool = False
-
-
-def risk_chart(bars: Sequence[Bar], floor: float) -> str:
-    """Risk of every attacker with its interval, beside the floor: bars from 0 to 100 %.
+def chart_svg(draw: Callable[[Axes], None], *, key: str, title: str, height: float) -> str:
+    """Draw a chart as an ``<svg>`` element for a page; equal input gives equal text.
 
     Parameters
     ----------
-    bars : sequence of Bar
-    floor : float
-        In [0, 1]; a dashed line.
-
-    Returns
-    -------
-    str
-        One ``<svg>`` element.
+    draw : callable
+        Draws on an empty Axes.
+    key : str
+        Prefix of all ids, unique in the page.
+    title : str
+        For readers who do not see the chart.
+    height : float
+        In inches; the width is 10.
     """
-    base = _TOP + _ROW * len(bars)
-    parts = [_HATCH]
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(line(_across(share), _TOP, _across(share), base, "#d5d5d5"))
-        parts.append(text(_across(share), base + 18, f"{share:.0%}", anchor="middle", size=12))
-    for place, bar in enumerate(bars):
-        parts += _bar(bar, _TOP + _ROW * place)
-    parts.append(line(_across(floor), _TOP - 8, _across(floor), base, INK, width=2, dash="7 4"))
-    anchor = "start" if floor < 0.5 else "end"
-    label = f"attribute floor {floor:.1%}"
-    parts.append(text(_across(floor), _TOP - 15, label, anchor=anchor, bold=True))
-    axis = "Risk: people named at the first guess by who knows their kept attributes, too."
-    parts.append(text(_LEFT, base + 40, axis, size=12))
-    parts.append(ring(_LEFT - 150, base + 36))
-    parts.append(text(_LEFT - 140, base + 40, "on clear photos", size=12))
-    return svg(base + _BOTTOM, "Risk of every attacker beside the attribute floor", parts)
+    stream = io.StringIO()
+    with style.context(["default", _PAGE_STYLE]), warnings.catch_warnings():
+        # The text stays text, and the browser has the letters that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        draw(figure.subplots())
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(stream, format="svg", metadata=metadata)
+    svg = stream.getvalue()
+    # Inside HTML an <svg> needs no declaration and no namespaces.
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg[svg.index("<svg") :])
+    # Ids are those of the page; text between tags is left alone.
+    svg = re.sub(r'( id="|href="#|url\(#)(?=[^<>]*>)', rf"\1{key}-", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
 
 
-def _across(share: float) -> float:
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * float(np.clip(share, 0, 1))
+def draw_risk(ax: Axes, result: AuditResult) -> None:
+    """Risk of every attacker with its interval, beside the attribute floor.
+
+    Rings are the success on clear photos. Broken attackers are hatched, the worst one is set off.
+    """
+    worst, outcomes = result.worst, result.outcomes
+    ax.axvline(result.floor, label=f"attribute floor {result.floor:.1%}", **_DASHED)
+    clear = [outcome.clear_accuracy for outcome in outcomes]
+    ax.plot(clear, range(len(clear)), "o", color=_INK, mfc="white", zorder=4, label="clear photos")
+    for place, outcome in enumerate(outcomes):
+        look: dict[str, Any] = {"color": _VERMILION if outcome is worst else _BLUE}
+        if not outcome.valid:
+            look = {"facecolor": "#eeeeee", "edgecolor": "#999999", "hatch": "////"}
+        reach = _reach(outcome.risk, outcome.ci_low, outcome.ci_high)
+        ax.barh(place, outcome.risk, 0.5, xerr=reach, error_kw={"capsize": 4}, **look)
+        weight = "bold" if outcome is worst or not outcome.valid else "normal"
+        beside: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "fontweight": weight}
+        name = textwrap.fill(outcome.name, 40)
+        ax.text(-0.02, place, name, ha="right", va="bottom", **beside)
+        ax.text(-0.02, place, role(outcome), ha="right", va="top", fontsize="small", **beside)
+        ax.text(1.03, place, _risk_in_words(outcome), va="center", **beside)
+    ax.set(xlim=(0, 1), ylim=(len(outcomes) - 0.5, -0.5), yticks=[])
+    ax.set_xlabel("risk: right at the first guess, attributes known")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_axisbelow(True)
+    ax.grid(axis="x")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 
-def _bar(bar: Bar, top: float) -> list[str]:
-    middle = top + _ROW / 2
-    colour = "url(#edials-broken)" if not bar.valid else VERMILION if bar.worst else BLUE
-    length = max(_across(bar.value) - _LEFT, 1)
-    ink = INK if bar.valid else "#555555"
-    parts = [
-        text(
-            _LEFT - 10,
-            middle - 2,
-            bar.name,
-            anchor="end",
-            bold=bar.worst,
-            colour=ink,
-            room=_LEFT - 14,
-        ),
-        text(
-            _LEFT - 10,
-            middle + 13,
-            bar.note,
-            anchor="end",
-            size=11,
-            colour="#444444",
-            room=_LEFT - 14,
-        ),
-        f"<rect x='{_LEFT}' y='{middle - 10:.1f}' width='{length:.1f}' height='20' "
-        f"fill='{colour}'/>",
+def draw_tradeoff(ax: Axes, table: pd.DataFrame, *, highlight: str | None = None) -> None:
+    """Leakage against similarity to the originals, a point for every row of a tradeoff_table."""
+    looks = zip(cycle(_OTHERS), cycle("os^vPX"), strict=False)
+    for name, row in table.iterrows():
+        colour, marker = (_VERMILION, "D") if name == highlight else next(looks)
+        reach = _reach(row["leakage_bits"], row["leakage_low"], row["leakage_high"])
+        point = row["ssim"], row["leakage_bits"]
+        ax.errorbar(*point, reach, fmt=marker, color=colour, capsize=4, label=str(name))
+    ax.axhline(0, label="attribute floor", **_DASHED)
+    ax.axvline(1, label="clear photos", **{**_DASHED, "linestyle": ":"})
+    ax.set(xlabel=_SIMILARITY, ylabel=_LEAKAGE)
+    ax.set_title("better: down and to the right ↘", loc="right", fontsize="medium")
+    _legend_beside(ax)
+
+
+def draw_learning_curve(ax: Axes, table: pd.DataFrame) -> None:
+    """Leakage that attackers find with a part of everybody's images, and with all."""
+    last = table.groupby("name", sort=False)["leakage_bits"].last()
+    for name, marker in zip(last.sort_values(ascending=False).index, cycle("os^vPX")):
+        curve = table[table["name"] == name]
+        rising = bool(curve["still_learning"].any())
+        colour = _VERMILION if rising else _BLUE
+        label = textwrap.fill(f"{name}: STILL LEARNING" if rising else str(name), 40)
+        ax.plot(curve["share"], curve["leakage_bits"], marker=marker, color=colour, label=label)
+    ax.axhline(0, label="nothing", **_DASHED)
+    ax.set(xlabel="share of everybody's images to learn from", ylabel=_LEAKAGE)
+    ax.set_xticks(table["share"].unique())
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    _legend_beside(ax)
+
+
+def draw_det(ax: Axes, table: pd.DataFrame) -> None:
+    """Both errors of verification at every threshold, over normal deviates (Martin et al. 1997)."""
+    fpr, fnr = table["fpr"].to_numpy(), table["fnr"].to_numpy()
+    DetCurveDisplay(fpr=fpr, fnr=fnr).plot(ax=ax, color=_VERMILION, label="worst attacker")
+    ax.axline((0, 0), slope=-1, label="guessing", **_DASHED)
+    ax.set(xlabel="another person is accepted", ylabel="the person is rejected")
+    ax.set_aspect("equal", anchor="W")
+    ax.grid()
+    _legend_beside(ax)
+
+
+def draw_frontier(
+    ax: Axes, frontier: dict[str, NDArray[np.float64]], strength: float, budget: float
+) -> None:
+    """Leakage and similarity that calibration measured; the chosen strength is filled."""
+    x, bits = frontier["ssim"], frontier["leakage_bits"]
+    reach = _reach(bits, frontier["leakage_low"], frontier["leakage_high"])
+    ax.errorbar(x, bits, reach, fmt="o-", color=_BLUE, mfc="white", capsize=4)
+    chosen = np.abs(frontier["strength"] - strength).argmin()
+    ax.plot(x[chosen], bits[chosen], "o", color=_BLUE, label=f"strength {strength:.3g}")
+    ax.axhline(budget, label="budget", **_DASHED)
+    ax.set(xlabel=_SIMILARITY, ylabel=_LEAKAGE)
+    ax.legend()
+
+
+def picture_sheet(
+    rows: Sequence[NDArray[np.uint8]], *, enlarge: int = 2, gap: int = 4
+) -> Image.Image:
+    """Put pictures in rows on white, the first row on top.
+
+    Parameters
+    ----------
+    rows : sequence of ndarray of shape (n, height, width, 3), dtype uint8
+    enlarge : int, default=2
+        Every pixel becomes a square of so many.
+    gap : int, default=4
+        Pixels between pictures.
+    """
+    padded = [
+        np.pad(row, ((0, 0), (gap, 0), (gap, 0), (0, 0)), constant_values=255) for row in rows
     ]
-    said = f"{bar.value:.1%}"
-    if np.isfinite([bar.low, bar.high]).all():
-        left, right = _across(bar.low), _across(bar.high)
-        parts.append(line(left, middle, right, middle, ink, width=2))
-        parts += [line(x, middle - 5, x, middle + 5, ink, width=2) for x in (left, right)]
-        said += f"  [{bar.low:.1%}, {bar.high:.1%}]"
-    if np.isfinite(bar.clear):
-        parts.append(ring(_across(bar.clear), middle))
-    shown = said if bar.valid else "BROKEN: not evidence"
-    parts.append(
-        text(WIDTH - _RIGHT + 12, middle + 4, shown, size=12, bold=bar.worst or not bar.valid)
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in padded], axis=0)
+    picture = Image.fromarray(np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=255))
+    return picture.resize(
+        (picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST
     )
-    return parts
 
 
-def tradeoff_plane(
-    points: Sequence[Point], *, x_label: str, y_label: str, ceiling: float = float("nan")
-) -> str:
-    """Privacy against utility, a point with its interval for every method; lower right is better.
-
-    Parameters
-    ----------
-    points : sequence of Point
-    x_label, y_label : str
-    ceiling : float, default=nan
-        What clear photos reach on the horizontal axis: a dotted line.
-
-    Returns
-    -------
-    str
-        One ``<svg>`` element.
-    """
-    left, right, top, base = 80, WIDTH - 40, 30, 330
-    xs = np.array([p.x for p in points] + [ceiling])
-    ys = np.array([v for p in points for v in (p.y, p.low, p.high)] + [0.0])
-    x_ticks, y_ticks = ticks(xs[np.isfinite(xs)]), ticks(ys[np.isfinite(ys)])
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
-        up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-        return left + across * (right - left), base - up * (base - top)
-
-    parts = []
-    for tick in x_ticks:
-        x = place(tick, 0)[0]
-        parts.append(line(x, top, x, base, "#e2e2e2"))
-        parts.append(text(x, base + 18, f"{tick:g}", anchor="middle", size=12))
-    for tick in y_ticks:
-        y = place(x_ticks[0], tick)[1]
-        parts.append(line(left, y, right, y, "#e2e2e2"))
-        parts.append(text(left - 8, y + 4, f"{tick:g}", anchor="end", size=12))
-    zero = place(x_ticks[0], 0)[1]
-    parts.append(line(left, zero, right, zero, INK, width=2, dash="7 4"))
-    parts.append(text(left + 6, zero - 6, "at the floor", size=12))
-    if np.isfinite(ceiling):
-        x = place(ceiling, 0)[0]
-        parts.append(line(x, top, x, base, INK, width=1.5, dash="2 4"))
-        parts.append(text(x, top - 8, "clear photos", anchor="middle", size=12))
-    parts += _points(points, place, right)
-    parts.append(text((left + right) / 2, base + 40, x_label, anchor="middle"))
-    turned = f"<g transform='rotate(-90 22 {(top + base) / 2})'>"
-    parts.append(turned + text(22, (top + base) / 2, y_label, anchor="middle") + "</g>")
-    parts.append(text(right, base - 8, "better: down and to the right ↘", anchor="end", size=12))
-    return svg(base + 52, f"{y_label} against {x_label}", parts)
+def _reach(value: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
+    """Lengths of error bars, shape (2, n); an interval may leave out its estimate."""
+    value = np.atleast_1d(value)
+    return np.maximum([value - low, high - value], 0)
 
 
-def _points(
-    points: Sequence[Point], place: Callable[[float, float], tuple[float, float]], right: float
-) -> list[str]:
-    parts, labels = [], []
-    for point in points:
-        x, y = place(point.x, point.y)
-        colour = VERMILION if point.own else BLUE
-        if np.isfinite([point.low, point.high]).all():
-            ends = [place(point.x, bound)[1] for bound in (point.low, point.high)]
-            parts.append(line(x, ends[0], x, ends[1], colour, width=2))
-            parts += [line(x - 5, end, x + 5, end, colour, width=2) for end in ends]
-        parts.append(
-            f"<rect x='{x - 6:.1f}' y='{y - 6:.1f}' width='12' height='12' fill='{colour}' "
-            f"transform='rotate(45 {x:.1f} {y:.1f})'/>"
-            if point.own
-            else f"<circle cx='{x:.1f}' cy='{y:.1f}' r='6' fill='{colour}'/>"
-        )
-        labels.append((y, x, point))
-    # From the top down, each label below the one before where they would overlap.
-    taken: list[tuple[float, float, float]] = []
-    for y, x, point in sorted(labels, key=lambda label: label[:2]):
-        reach = 8.0 * len(point.name) + 12
-        end = x + reach > right
-        start = x - reach if end else x
-        up = y - 6
-        while any(abs(up - t) < 15 and start < e and s < start + reach for t, s, e in taken):
-            up += 3
-        taken.append((up, start, start + reach))
-        anchor, shift = ("end", -12) if end else ("start", 12)
-        parts.append(text(x + shift, up, point.name, anchor=anchor, bold=point.own))
-    return parts
+def _risk_in_words(outcome: AttackFigures) -> str:
+    if not outcome.valid:
+        return "BROKEN: not evidence"
+    interval = f"[{outcome.ci_low:.1%}, {outcome.ci_high:.1%}]"
+    return (
+        f"{outcome.risk:.1%}  {interval}" if np.isfinite(outcome.ci_low) else f"{outcome.risk:.1%}"
+    )
+
+
+def _legend_beside(ax: Axes) -> None:
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False)

@@ -2,79 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from ...metrics.leakage import interval
-from ..figures import AttackFigures
-from .charts import Point
+from ...metrics.leakage import confidence_interval
+from ..result import AuditResult
 
-if TYPE_CHECKING:
-    from .report import AuditReport
-
-#: What is on the axes wherever privacy is drawn against what is left to see.
-PICTURE_AXIS = "structural similarity to the originals"
-PRIVACY_AXIS = "leakage beyond the attributes (bit)"
+# Figure of an attacker, and its values for every person.
 _COMPARED = {
-    "in-cell excess": "per_person",
-    "leakage (bit)": "per_person_bits",
-    "in-cell AUC": "per_person_auc",
+    "in-cell excess": ("in_cell_excess", "per_person"),
+    "leakage (bit)": ("leakage_bits", "per_person_bits"),
+    "in-cell AUC": ("in_cell_auc", "per_person_auc"),
 }
 
 
-def compare_figures(first: AttackFigures, second: AttackFigures, *, seed: int = 0) -> pd.DataFrame:
-    """Differences of two attackers' figures on the same people, with paired intervals.
+def compare_results(first: AuditResult, second: AuditResult) -> pd.DataFrame:
+    """The table of :meth:`edials.audit.AuditReport.compare`."""
+    if not first.people.equals(second.people):
+        raise ValueError(
+            f"The reports are about {len(first.people)} and {len(second.people)} people with "
+            f"different cells; expected the same people, split and attributes."
+        )
+    one, other = first.worst, second.worst
+    if one is None or other is None:
+        raise ValueError("A report without a valid attacker is no evidence to compare.")
+    rows = {}
+    for name, (figure, per_person) in _COMPARED.items():
+        values = getattr(one, figure), getattr(other, figure)
+        # The floor is that of the same people and drops out of the difference.
+        low, high = confidence_interval(
+            getattr(one, per_person) - getattr(other, per_person), seed=0
+        )
+        rows[name] = [*values, values[0] - values[1], low, high]
+    columns = ["first", "second", "difference", "low", "high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def tradeoff_table(results: Mapping[str, AuditResult]) -> pd.DataFrame:
+    """Leakage of the worst attacker and structural similarity of every release.
 
     Parameters
     ----------
-    first, second : AttackFigures
-        With the same people in the same order.
-    seed : int, default=0
-        Of the resamples.
+    results : dict of str to AuditResult
 
     Returns
     -------
     DataFrame
-        Index in-cell excess, leakage and in-cell AUC; columns ``first``, ``second``,
-        ``difference`` (first - second), ``low``, ``high`` (at 95 %, people resampled in pairs).
+        Index the names of the results that have a valid attacker; columns ``ssim``,
+        ``leakage_bits``, ``leakage_low``, ``leakage_high``.
     """
-    values = {
-        "in-cell excess": (first.in_cell_excess, second.in_cell_excess),
-        "leakage (bit)": (first.leakage_bits, second.leakage_bits),
-        "in-cell AUC": (first.in_cell_auc, second.in_cell_auc),
+    rows = {
+        name: [result.retention.get("ssim", np.nan), w.leakage_bits, w.leakage_low, w.leakage_high]
+        for name, result in results.items()
+        if (w := result.worst) is not None
     }
-    rows = {}
-    for name, (one, other) in values.items():
-        # The floor is that of the same people and drops out of the difference.
-        paired = getattr(first, _COMPARED[name]) - getattr(second, _COMPARED[name])
-        low, high = interval(paired, seed=seed)
-        rows[name] = {
-            "first": one,
-            "second": other,
-            "difference": one - other,
-            "low": low,
-            "high": high,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def tradeoff_point(report: AuditReport, name: str, *, own: bool = False) -> Point | None:
-    """A release in the plane of both axes: SSIM, and leakage in bits with its interval.
-
-    Parameters
-    ----------
-    report : AuditReport
-    name : str
-    own : bool, default=False
-        Whether it is the one that a page is about.
-
-    Returns
-    -------
-    Point, or None without a sound attacker
-    """
-    worst = report.worst
-    if worst is None:
-        return None
-    leakage = worst.leakage_bits, worst.leakage_low, worst.leakage_high
-    return Point(name, report.retention["ssim"], *leakage, own)
+    columns = ["ssim", "leakage_bits", "leakage_low", "leakage_high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)

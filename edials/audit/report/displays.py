@@ -1,30 +1,49 @@
-"""Pictures of an audit, in scikit-learn's convention; matplotlib is the ``plot`` extra."""
+"""Charts of an audit in scikit-learn's convention: classes that draw on an Axes."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from .comparison import PICTURE_AXIS, PRIVACY_AXIS, tradeoff_point
-from .pages import picture_sheet
-from .report import AuditReport
+from ..result import AuditResult
+from .charts import draw_frontier, draw_risk, draw_tradeoff, picture_sheet
+from .comparison import tradeoff_table
+
+DisplayT = TypeVar("DisplayT", bound="_Display")
 
 
-def _axes(ax: Any) -> Any:
-    if ax is not None:
-        return ax
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("Displays need matplotlib: pip install 'edials[plot]'.") from error
-    return pyplot.subplots()[1]
+class _Display(ABC):
+    ax_: Axes
+    figure_: Any
+
+    def plot(self: DisplayT, *, ax: Axes | None = None) -> DisplayT:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None makes a figure.
+        """
+        if ax is None:
+            # Only here, since it chooses where figures are shown.
+            from matplotlib import pyplot
+
+            ax = pyplot.subplots(figsize=(10, 5), layout="constrained")[1]
+        self._draw(ax)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    @abstractmethod
+    def _draw(self, ax: Axes) -> None: ...
 
 
-class RiskDisplay:
+class RiskDisplay(_Display):
     """Risk of every attacker with its interval, beside the attribute floor.
 
     Parameters
@@ -37,11 +56,11 @@ class RiskDisplay:
     figure_ : matplotlib Figure
     """
 
-    def __init__(self, report: AuditReport):
+    def __init__(self, report: AuditResult):
         self.report = report
 
     @classmethod
-    def from_report(cls, report: AuditReport, *, ax: Any = None) -> RiskDisplay:
+    def from_report(cls, report: AuditResult, *, ax: Axes | None = None) -> RiskDisplay:
         """Draw one report.
 
         Parameters
@@ -51,37 +70,21 @@ class RiskDisplay:
         """
         return cls(report).plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> RiskDisplay:
-        """Draw; broken attackers are grey and say so.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-        """
-        self.ax_ = _axes(ax)
-        self.figure_ = self.ax_.figure
-        for place, outcome in enumerate(self.report.outcomes):
-            colour = "tab:blue" if outcome.valid else "lightgrey"
-            reach = [[outcome.risk - outcome.ci_low], [outcome.ci_high - outcome.risk]]
-            self.ax_.barh(place, outcome.risk, xerr=np.maximum(reach, 0), color=colour)
-        names = [o.name + ("" if o.valid else " (broken)") for o in self.report.outcomes]
-        self.ax_.set_yticks(range(len(names)), names)
-        self.ax_.axvline(self.report.floor, color="black", linestyle="--", label="attribute floor")
-        self.ax_.set(xlim=(0, 1), xlabel="risk (rank-1, attributes known)")
-        self.ax_.legend()
-        return self
+    def _draw(self, ax: Axes) -> None:
+        draw_risk(ax, self.report)
 
 
-class TradeoffDisplay:
+class TradeoffDisplay(_Display):
     """Privacy against what is left of the picture, one point per report, as on the page.
 
-    Across the structural similarity to the originals, which have 1 (dotted); up the leakage of
-    the worst attacker in bits, 0 being nothing beyond the attributes (dashed), with its interval
-    over people.
+    The horizontal axis is the structural similarity to the originals, which have 1 (dotted). The
+    vertical axis is the leakage of the worst attacker in bits with its interval over people; 0 is
+    nothing beyond the attributes (dashed).
 
     Parameters
     ----------
     reports : sequence of AuditReport
+        Those without a valid attacker are left out.
     names : sequence of str
 
     Attributes
@@ -90,12 +93,16 @@ class TradeoffDisplay:
     figure_ : matplotlib Figure
     """
 
-    def __init__(self, reports: Sequence[AuditReport], names: Sequence[str]):
+    def __init__(self, reports: Sequence[AuditResult], names: Sequence[str]):
         self.reports, self.names = reports, names
 
     @classmethod
     def from_reports(
-        cls, reports: Sequence[AuditReport], *, names: Sequence[str] | None = None, ax: Any = None
+        cls,
+        reports: Sequence[AuditResult],
+        *,
+        names: Sequence[str] | None = None,
+        ax: Axes | None = None,
     ) -> TradeoffDisplay:
         """Draw several reports.
 
@@ -103,44 +110,27 @@ class TradeoffDisplay:
         ----------
         reports : sequence of AuditReport
         names : sequence of str, optional
+            Different ones; None counts from 0.
         ax : matplotlib Axes, optional
         """
         names = [str(place) for place in range(len(reports))] if names is None else names
         return cls(reports, names).plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> TradeoffDisplay:
-        """Draw; reports without a sound attacker are left out.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-        """
-        self.ax_ = _axes(ax)
-        self.figure_ = self.ax_.figure
-        for report, name in zip(self.reports, self.names, strict=True):
-            point = tradeoff_point(report, name)
-            if point is None:
-                continue
-            reach = [[point.y - point.low], [point.high - point.y]]
-            self.ax_.errorbar(point.x, point.y, yerr=np.maximum(reach, 0), fmt="o")
-            self.ax_.annotate(name, point[1:3], xytext=(4, 4), textcoords="offset points")
-        self.ax_.axhline(0, color="black", linestyle="--")
-        self.ax_.axvline(1, color="black", linestyle=":")
-        self.ax_.set(xlabel=PICTURE_AXIS, ylabel=PRIVACY_AXIS)
-        return self
+    def _draw(self, ax: Axes) -> None:
+        draw_tradeoff(ax, tradeoff_table(dict(zip(self.names, self.reports, strict=True))))
 
 
-class FrontierDisplay:
-    """What calibration measured: leakage of what is given back against what is left to see.
+class FrontierDisplay(_Display):
+    """What calibration measured: leakage of the retained features against similarity.
 
     Parameters
     ----------
     frontier : dict of str to ndarray
         ``frontier_`` of an EDIALSAnonymizer.
     strength : float
-        The one that was chosen.
+        The chosen one; its point is filled.
     budget : float
-        Bits.
+        In bits.
 
     Attributes
     ----------
@@ -152,7 +142,7 @@ class FrontierDisplay:
         self.frontier, self.strength, self.budget = frontier, strength, budget
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> FrontierDisplay:
+    def from_estimator(cls, estimator: Any, *, ax: Axes | None = None) -> FrontierDisplay:
         """Draw what a fit with ``strength="auto"`` measured.
 
         Parameters
@@ -174,28 +164,12 @@ class FrontierDisplay:
         )
         return cls(estimator.frontier_, estimator.strength_, estimator.risk_budget).plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> FrontierDisplay:
-        """Draw; the chosen strength is filled.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-        """
-        self.ax_ = _axes(ax)
-        self.figure_ = self.ax_.figure
-        seen, bits = self.frontier["ssim"], self.frontier["leakage_bits"]
-        reach = bits - self.frontier["leakage_low"], self.frontier["leakage_high"] - bits
-        self.ax_.errorbar(seen, bits, yerr=reach, fmt="o-", mfc="white")
-        chosen = np.abs(self.frontier["strength"] - self.strength).argmin()
-        self.ax_.plot(seen[chosen], bits[chosen], "o", label=f"strength {self.strength:.3g}")
-        self.ax_.axhline(self.budget, color="black", linestyle="--", label="budget")
-        self.ax_.set(xlabel=PICTURE_AXIS, ylabel=PRIVACY_AXIS)
-        self.ax_.legend()
-        return self
+    def _draw(self, ax: Axes) -> None:
+        draw_frontier(ax, self.frontier, self.strength, self.budget)
 
 
-class FaceSheetDisplay:
-    """Rows of pictures: originals above what was released.
+class FaceSheetDisplay(_Display):
+    """Rows of pictures: originals above their released images.
 
     Parameters
     ----------
@@ -211,7 +185,7 @@ class FaceSheetDisplay:
         self.rows = rows
 
     @classmethod
-    def from_images(cls, *rows: NDArray[np.uint8], ax: Any = None) -> FaceSheetDisplay:
+    def from_images(cls, *rows: NDArray[np.uint8], ax: Axes | None = None) -> FaceSheetDisplay:
         """Draw rows of pictures below one another.
 
         Parameters
@@ -221,15 +195,6 @@ class FaceSheetDisplay:
         """
         return cls(list(rows)).plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> FaceSheetDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-        """
-        self.ax_ = _axes(ax)
-        self.figure_ = self.ax_.figure
-        self.ax_.imshow(np.asarray(picture_sheet(self.rows)), interpolation="nearest")
-        self.ax_.set_axis_off()
-        return self
+    def _draw(self, ax: Axes) -> None:
+        ax.imshow(np.asarray(picture_sheet(self.rows)), interpolation="nearest")
+        ax.set_axis_off()
