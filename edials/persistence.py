@@ -1,8 +1,8 @@
 """Saving fitted estimators without pickle: loading a file runs none of its contents.
 
 A file is a zip of one JSON description and plain NumPy arrays. It is confidential all the same: it
-holds the key of the draws, the names of the people, a network that recognises them, and what it and
-the autoencoder make of those with many photos, on average.
+holds the key of the draws, the names of the people, a network that recognises them, and the mean
+embeddings and latents of people with many photos.
 """
 
 from __future__ import annotations
@@ -56,8 +56,6 @@ _RECORDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (IdentityBasis, IdentityRegression, LatentFeatures, LatentModel, SurrogatePrior)
 }
-# The network is built anew from the parameters and filled; the skorch net around it follows.
-_REBUILT = ("net_",)
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> Path:
@@ -66,8 +64,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     estimator : EDIALSAnonymizer, AdversarialAutoencoder, IdentityClassifier, AttributeClassifier
-        With its parts of these classes too; own modules, explainers and scikit-learn classifiers
-        inside cannot be described without running code: use joblib for these.
+        Modules, explainers and scikit-learn classifiers of a user inside it cannot be described
+        without running code: use joblib for these.
     path : path of the file
         Written whole or not at all; an existing file is replaced.
 
@@ -78,7 +76,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelFileError
-        If a part cannot be saved this way.
+        If a part of it cannot be saved this way.
     """
     arrays: dict[str, NDArray] = {}
     tree = {"edials": FORMAT_VERSION, "estimator": _describe(estimator, "estimator", arrays)}
@@ -135,7 +133,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
             if version < FORMAT_VERSION and tree["estimator"].get("name") == "EDIALSAnonymizer":
                 raise ModelFileError(
                     f"{str(path)!r} has format {version}; expected {FORMAT_VERSION} for an "
-                    f"anonymizer, which now takes the person off otherwise. Fit it again."
+                    f"anonymizer. Fit it again."
                 )
             return _Rebuilder(archive, device, resolved).build(tree["estimator"])
     except ModelFileError:
@@ -148,7 +146,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
 
 
 def _describe(value: Any, where: str, arrays: dict[str, NDArray]) -> Any:
-    """A value as JSON; arrays are set aside and referred to by name."""
+    """A value as JSON; arrays are collected apart and referred to by name."""
 
     def inner(mapping: dict[str, Any]) -> dict[str, Any]:
         return {key: _describe(v, f"{where}.{key}", arrays) for key, v in mapping.items()}
@@ -189,17 +187,11 @@ def _describe(value: Any, where: str, arrays: dict[str, NDArray]) -> Any:
 def _describe_estimator(
     value: Any, name: str, inner: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
-    fitted = {
-        key: v
-        for key, v in vars(value).items()
-        if key not in value.get_params(deep=False) and key not in _REBUILT
-    }
-    described = {
-        "kind": "estimator",
-        "name": name,
-        "params": inner(value.get_params(deep=False)),
-        "fitted": inner(fitted),
-    }
+    params = value.get_params(deep=False)
+    # The network is built from the parameters and filled; the skorch net around it follows.
+    fitted = {key: v for key, v in vars(value).items() if key not in params and key != "net_"}
+    described = {"kind": "estimator", "name": name, "params": inner(params)}
+    described["fitted"] = inner(fitted)
     if hasattr(value, "module_"):
         described["weights"] = inner(dict(value.module_.state_dict()))
     return described

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+from numbers import Integral, Real
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,15 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from edials._labels import encode_labels
-from edials._validation import check_images, to_pictures, to_tensor, to_uint8
+from edials._validation import (
+    Interval,
+    check_images,
+    check_parameters,
+    check_value,
+    to_pictures,
+    to_tensor,
+    to_uint8,
+)
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.images import read_image
 
@@ -100,3 +110,48 @@ def test_any_picture_file_is_right_or_refused(tmp_path_factory, mode, width, hei
 def test_a_list_of_pictures_of_several_sizes():
     with pytest.raises(InvalidImageError, match="one size"):
         check_images([np.zeros((16, 16, 3)), np.zeros((32, 32, 3))])
+
+
+NUMBERS = (
+    st.floats() | st.integers(-5, 5) | st.booleans() | st.sampled_from([np.int64(1), None, "1"])
+)
+
+
+@quick
+@given(value=NUMBERS, closed=st.sampled_from(["both", "left", "right", "neither"]))
+def test_an_interval_accepts_its_numbers_alone(value, closed):
+    number = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool)
+    inside = number and (
+        0 < value < 1
+        or (value == 0 and closed in ("both", "left"))
+        or (value == 1 and closed in ("both", "right"))
+    )
+    assert Interval(Real, 0, 1, closed).accepts(value) == inside
+    whole = number and not isinstance(value, float)
+    assert Interval(Integral, 1).accepts(value) == (whole and value >= 1)
+
+
+def test_all_faults_are_named_at_once_and_say_what_is_expected():
+    table = {
+        "a": ("auto", Interval(Real, 0, 1, closed="right")),
+        "b": (None, Interval(Integral, 1)),
+        "c": (bool,),
+        "d": (None, callable),
+        "e": ("x", "y"),
+        "f": (Interval(Real, 0, closed="right"),),
+        "g": (Interval(Real, 0, np.inf, closed="right"),),
+    }
+    right = {"a": 1, "b": None, "c": False, "d": len, "e": "y", "f": np.float32(2), "g": np.inf}
+    check_parameters(right, table)
+    wrong = {"a": 0, "b": 1.0, "c": 1, "d": "len", "e": np.ones(2), "f": np.inf, "g": np.nan}
+    with pytest.raises(ValueError, match="a=0;") as error:
+        check_parameters(SimpleNamespace(**wrong), table)
+    assert str(error.value) == (
+        "a=0; expected 'auto' or a number in (0, 1]. "
+        "b=1.0; expected None or an integer of at least 1. "
+        "c=1; expected a bool. d='len'; expected None or a callable. "
+        "e=array([1., 1.]); expected 'x' or 'y'. f=inf; expected a finite number above 0. "
+        "g=nan; expected a number in (0, inf]."
+    )
+    with pytest.raises(ValueError, match="chunk_size=0; expected an integer of at least 1"):
+        check_value("chunk_size", 0, Interval(Integral, 1))

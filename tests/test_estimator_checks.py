@@ -6,6 +6,7 @@ of somebody. So the adapters squash the rows into pictures and take the identity
 
 import numpy as np
 import pytest
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -81,3 +82,19 @@ def anonymizer():
 @parametrize_with_checks([anonymizer()])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    "kind", [AdversarialAutoencoder, AttributeClassifier, IdentityClassifier, SurrogateDecoder]
+)
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_set_params,
+    ],
+)
+def test_parameters_of_the_network_estimators(kind, check):
+    check(kind.__name__, kind())

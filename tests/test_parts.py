@@ -236,6 +236,8 @@ def test_autoencoder(faces):
     with pytest.raises(ValueError, match="expected \\(n_samples, 48\\)"):
         model.decode(np.zeros((2, 3)))
     assert model.transform(faces.images[:2]).shape == (2, 48)
+    identical = np.full((8, 32, 32, 3), 255, np.uint8)
+    assert clone(model).fit(identical).reconstruct(identical).min() > 200
 
 
 def test_recogniser_knows_people_and_enrols_new_ones(faces):

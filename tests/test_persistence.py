@@ -9,6 +9,7 @@ import zipfile
 import joblib
 import numpy as np
 import pytest
+from conftest import OUTER_TORCH_STATES
 from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.frozen import FrozenEstimator
@@ -49,9 +50,19 @@ def test_same_output(faces, fitted, carrier, tmp_path):
     np.testing.assert_allclose(again.explain(images[:2]).values, fitted.explain(images[:2]).values)
 
 
+@pytest.mark.parametrize("outer", OUTER_TORCH_STATES)
+def test_torch_states_of_the_caller_have_no_effect_on_loading(faces, fitted, outer, tmp_path):
+    path = save(fitted, tmp_path / "model.edials")
+    with OUTER_TORCH_STATES[outer]():
+        again = load(path, device="cpu")
+    images = faces.images[:4]
+    np.testing.assert_array_equal(again.transform(images), fitted.transform(images))
+    np.testing.assert_array_equal(again.explain(images).values, fitted.explain(images).values)
+
+
 def test_loaded_models_can_be_fitted_again(faces, fitted, tmp_path):
     again = load(save(fitted, tmp_path / "model.edials"))
-    refitted = clone(again).fit(faces.images, identity=faces.identity, attributes=faces.kept)
+    refitted = clone(again).fit(faces.images, identity=faces.identity, attributes=faces.labels)
     np.testing.assert_array_equal(
         refitted.transform(faces.images[:4]), fitted.transform(faces.images[:4])
     )

@@ -274,7 +274,9 @@ def _start_at_principal_components(module: AutoencoderNetwork, images: NDArray, 
     latent_dim = encoder.linear.out_features
     count = max(1, min(latent_dim, len(rows) // 3, pixels.shape[1]))
     # Symmetric solvers are exact and quick when one side is short; the randomized one otherwise.
-    pca = PCA(count, svd_solver="randomized", iterated_power=2, random_state=seed).fit(pixels)
+    pca = PCA(count, svd_solver="randomized", iterated_power=2, random_state=seed)
+    with np.errstate(invalid="ignore"):  # identical pictures have no variance, of which PCA warns
+        pca.fit(pixels)
     spread = np.sqrt(np.maximum(pca.explained_variance_, 1e-10))
     components = pca.components_ / spread[:, None]
     with torch.no_grad():

@@ -42,12 +42,7 @@ from edials.anonymizer import engine_of
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.models.surrogate_decoder import SurrogateDecoder
-from edials.networks.inference import (
-    inference_batch_size,
-    inference_copy,
-    map_images,
-    run_in_batches,
-)
+from edials.networks.inference import inference_batch_size, map_in_batches
 
 KEPT = ["age", "gender"]
 SHAP_SAMPLES = (16, 32, 50, 100, 200, 400)
@@ -136,7 +131,7 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
     reader, decoder = model.attribute_classifier_, model.surrogate_decoder_
 
     def encode(pictures: torch.Tensor) -> torch.Tensor:
-        return inference_copy(encoder.module_.encoder)(pictures)
+        return encoder.net_.inference_copy(encoder.precision).encoder(pictures)
 
     parts = [(recogniser.embed_tensor, recogniser)]
     if reader is not None:
@@ -147,24 +142,26 @@ def bare_passes(model: EDIALSAnonymizer, images: np.ndarray) -> Callable[[], Non
     starts = range(0, len(images), chunk)
     strengthened = model.anonymize(images).verdicts == "strengthened"
     made_again = [int(strengthened[start : start + chunk].sum()) for start in starts]
-    latents = torch.randn(chunk, encoder.latent_dim_)
-    at_once = inference_batch_size(decoder.batch_size, images.shape[1:])
+    latents = np.random.default_rng(0).standard_normal((chunk, encoder.latent_dim_), np.float32)
 
     def decode(rows: torch.Tensor) -> torch.Tensor:
-        return inference_copy(decoder.module_)(rows)
+        return decoder.net_.inference_copy(decoder.precision)(rows)
+
+    def rows_as_tensor(rows: np.ndarray, device: torch.device) -> torch.Tensor:
+        return torch.from_numpy(rows).to(device)
+
+    def in_batches(network: Any, of: Any, rows: np.ndarray, **settings: Any) -> None:
+        size = inference_batch_size(of.batch_size, images.shape[1:])
+        settings |= {"device": torch.device("cpu"), "precision": of.precision}
+        map_in_batches(network, rows, batch_size=size, **settings)
 
     def run() -> None:
         for start, again in zip(starts, made_again, strict=True):
             for network, of in parts:
-                map_images(
-                    network,
-                    images[start : start + chunk],
-                    device=torch.device("cpu"),
-                    batch_size=of.batch_size,
-                    precision=of.precision,
-                )
+                in_batches(network, of, images[start : start + chunk])
             for count in (len(images) - start, again):
-                run_in_batches(decode, latents[:count], at_once, decoder.precision)
+                if count:
+                    in_batches(decode, decoder, latents[:count], as_tensor=rows_as_tensor)
 
     return run
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from edials._validation import to_tensor
 from edials.latent.identity_basis import IdentityBasis
-from edials.networks.inference import autocast, forget_twins
+from edials.networks.inference import autocast
 from edials.networks.losses import perceptual_loss
 
 STEPS, PAIRS, RATE = 800, 32, 1e-4
@@ -125,4 +125,3 @@ def _go_on(
         ours.step()
         falls.step()
     module.eval()
-    forget_twins(module)
