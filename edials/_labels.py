@@ -16,7 +16,7 @@ from .exceptions import InvalidLabelsError
 
 @dataclass(frozen=True)
 class AttributeTargets:
-    """Kept attributes as codes.
+    """Attributes as codes.
 
     Attributes
     ----------
@@ -141,6 +141,10 @@ class Labels:
     codes: NDArray[np.int64]
     classes: NDArray
 
+    def take(self, rows: NDArray) -> Labels:
+        """The labels of some images, with all classes."""
+        return Labels(self.codes[rows], self.classes)
+
     @property
     def known(self) -> NDArray[np.bool_]:
         """Where a label is present, shape (n_samples,)."""
@@ -213,12 +217,12 @@ def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None)
 
 
 def check_attributes(attributes: Any, n_samples: int) -> pd.DataFrame | None:
-    """Bring the kept attributes to a table with one categorical column per attribute.
+    """Bring attributes to a table with one categorical column per attribute.
 
     Parameters
     ----------
     attributes : DataFrame, Series, array-like of shape (n_samples,) or (n_samples, n_attributes)
-        None keeps none.
+        None stays None.
     n_samples : int
 
     Returns

@@ -50,8 +50,10 @@ class CalibrationWarning(UserWarning):
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called edials, however deep inside the fault was found."""
+    # Methods in a context, as a decorator gives it, are called through contextlib.
+    inside = ("edials", "contextlib")
     frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "edials":
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 

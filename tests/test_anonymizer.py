@@ -1,9 +1,12 @@
 """The anonymizer's contract and what it must never do."""
 
 import copy
+import inspect
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
+from unittest.mock import Mock
 
 import joblib
 import numpy as np
@@ -16,6 +19,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -25,16 +29,17 @@ from threadpoolctl import threadpool_limits
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
 from edials._random import forked_torch
 from edials._validation import to_tensor
-from edials.anonymizer import engine_of
+from edials.anonymizer import _STAGES
 from edials.exceptions import (
     IdentityLeakWarning,
     InvalidImageError,
     InvalidLabelsError,
     WithheldImageError,
 )
-from edials.fitting.latent_model import turns_of
+from edials.fitting.networks import clone_networks
+from edials.metrics.head_pose import yaw_proxy
 from edials.metrics.ssim import structural_similarity
-from edials.models.surrogate_decoder import SurrogateDecoder, in_training
+from edials.models.surrogate_decoder import SurrogateDecoder, training_counts
 from edials.release.certification import WITHHELD
 
 # Ten people and fewer are alone with their attributes, and hardly recognised by a tiny network.
@@ -69,7 +74,7 @@ def test_warmer_draws_are_more_varied(faces, fitted):
     alike, varied = (
         copy.copy(fitted).set_params(temperature=t).transform(faces.images) for t in (0.3, 1.0)
     )
-    cells = faces.kept.groupby(list(faces.kept)).ngroup().to_numpy()
+    cells = faces.labels.groupby(list(faces.labels)).ngroup().to_numpy()
     spread = [
         np.mean([images[cells == cell].std(axis=0).mean() for cell in np.unique(cells)])
         for images in (alike, varied)
@@ -84,7 +89,7 @@ def test_warmer_draws_are_more_varied(faces, fitted):
 def test_networks_fitted_side_by_side_are_the_same(faces, backend):
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     torch.set_num_threads(1)
-    data = {"identity": faces.identity, "attributes": faces.kept}
+    data = {"identity": faces.identity, "attributes": faces.labels}
     # One thread each, as joblib's processes have.
     with threadpool_limits(1):
         alone = make_anonymizer().fit(faces.images, **data)
@@ -103,20 +108,27 @@ def test_no_original_leaves(faces, fitted):
     assert distance.min() > 4
 
 
-def test_strength_1_depends_on_predicted_attributes_alone(faces, fitted, monkeypatch):
-    """Other pixels, the same predicted attributes and the same draw: the same bytes."""
-    originals = faces.images[:6]
-    engine = engine_of(fitted)
-    codes = engine.reader.codes(originals)
+def test_at_strength_1_only_predicted_attributes_and_the_key_enter(faces, fitted, monkeypatch):
+    """Two photos of one predicted cell, given one key, become equal bytes."""
+    engine = fitted._engine()
+    codes = engine.reader.codes(faces.images)
+    cells = np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+    # Nothing else of a photo reaches the pictures.
+    assert list(inspect.signature(engine.generator.generate).parameters) == [
+        "codes",
+        "retained",
+        "keys",
+        "mask",
+    ]
+    assert engine.generator.retain(engine.recogniser.predictions(faces.images), engine.mask) is None
     monkeypatch.setattr(
-        "edials.release.engine.keyed_normal",
-        lambda keys, shape: (
-            np.random.default_rng(0).standard_normal((len(keys), *shape)).astype(np.float32)
-        ),
+        "edials.release.generation.image_keys",
+        lambda secret, images: np.zeros((len(images), 16), np.uint8),
     )
-    first = engine.replace(originals, codes, engine.full_draw)
-    second = engine.replace(faces.images[50:56], codes, engine.full_draw)
-    np.testing.assert_array_equal(first, second)
+    released = fitted.transform(faces.images)
+    for cell in np.unique(cells):
+        assert (released[cells == cell] == released[cells == cell][0]).all()
+    assert np.bincount(cells).max() > 5, "several photos share a predicted cell"
 
 
 def test_strength_0_is_plain_reconstruction(faces, fitted):
@@ -138,7 +150,7 @@ def test_strength_0_is_never_certified(faces, fitted, monkeypatch):
 
 
 @FEW
-def test_the_door_holds_for_a_recogniser_that_cannot_embed(faces, fitted):
+def test_certification_holds_for_a_recogniser_that_cannot_embed(faces, fitted):
     model = EDIALSAnonymizer(
         FrozenEstimator(fitted.autoencoder_),
         identity_classifier=LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
@@ -147,24 +159,24 @@ def test_the_door_holds_for_a_recogniser_that_cannot_embed(faces, fitted):
         random_state=0,
     )
     kept = [0, 1, 2, 10, 11, 12, 20, 21, 22]
-    model.fit(faces.images[kept], identity=faces.identity[kept], attributes=faces.kept.iloc[kept])
+    model.fit(faces.images[kept], identity=faces.identity[kept], attributes=faces.labels.iloc[kept])
     verdicts = model.anonymize(faces.images[kept]).verdicts
     assert (verdicts == "strengthened").any()
 
 
-def test_a_frozen_classifier_must_know_the_kept_attributes(faces, fitted):
+def test_a_frozen_classifier_must_know_the_attributes(faces, fitted):
     model = make_anonymizer(attribute_classifier=FrozenEstimator(fitted.attribute_classifier_))
     with pytest.raises(InvalidLabelsError, match=r"knows \['age', 'gender'\]"):
-        model.fit(faces.images, identity=faces.identity, attributes=faces.kept[["age"]])
+        model.fit(faces.images, identity=faces.identity, attributes=faces.labels[["age"]])
 
 
 def test_retrained_attacker_finds_less_as_strength_grows(faces, fitted):
     def risk(images):
         latents = fitted.autoencoder_.encode(images)
-        people, turn = faces.identity, np.arange(len(images)) % 2
+        people, fold = faces.identity, np.arange(len(images)) % 2
         attacker = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
-        return attacker.fit(latents[turn == 0], people[turn == 0]).score(
-            latents[turn == 1], people[turn == 1]
+        return attacker.fit(latents[fold == 0], people[fold == 0]).score(
+            latents[fold == 1], people[fold == 1]
         )
 
     clear = risk(faces.images)
@@ -242,10 +254,10 @@ def test_pipeline_cross_validation_and_persistence(faces, tmp_path):
             faces.images,
             age,
             cv=2,
-            params={"identity": faces.identity, "attributes": faces.kept},
+            params={"identity": faces.identity, "attributes": faces.labels},
             error_score="raise",
         )
-        pipeline.fit(faces.images, age, identity=faces.identity, attributes=faces.kept)
+        pipeline.fit(faces.images, age, identity=faces.identity, attributes=faces.labels)
     assert np.isfinite(scores["test_score"]).all()
     joblib.dump(pipeline, tmp_path / "pipeline.joblib")
     np.save(tmp_path / "images.npy", faces.images[:8])
@@ -268,16 +280,16 @@ def test_grid_search_over_strength_sees_privacy(faces, fitted):
         strength=1.0,
         random_state=0,
     )
-    turns = [(np.flatnonzero(np.arange(100) % 10 < 5), np.flatnonzero(np.arange(100) % 10 >= 5))]
+    folds = [(np.flatnonzero(np.arange(100) % 10 < 5), np.flatnonzero(np.arange(100) % 10 >= 5))]
     with sklearn.config_context(enable_metadata_routing=True):
         search = GridSearchCV(
-            Pipeline([("anonymize", model)]), {"anonymize__strength": [0.03, 1.0]}, cv=turns
+            Pipeline([("anonymize", model)]), {"anonymize__strength": [0.03, 1.0]}, cv=folds
         )
         search.fit(
             faces.images,
             faces.attributes["age"],
             identity=faces.identity,
-            attributes=faces.kept,
+            attributes=faces.labels,
         )
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_params_["anonymize__strength"] == 1.0
@@ -298,21 +310,37 @@ def test_frozen_parts_are_not_fitted_again(faces, fitted):
         attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
         strength=1.0,
         random_state=0,
-    ).fit(faces.images, identity=faces.identity, attributes=faces.kept)
+    ).fit(faces.images, identity=faces.identity, attributes=faces.labels)
     np.testing.assert_array_equal(
         again.transform(faces.images[:4]), fitted.transform(faces.images[:4])
     )
 
 
-def test_score_and_explain(faces, fitted):
-    assert -1 <= fitted.score(faces.images, faces.attributes["age"], identity=faces.identity) <= 1
-    assert fitted.explain(faces.images[:3]).shape == (3, 48)
+def test_score_is_utility_at_most(faces, fitted):
+    """A release that tells nothing scores its utility; the plain reconstruction loses its risk."""
+    gender = faces.attributes["gender"]
+    predicted = fitted.attribute_classifier_.predict_table(fitted.transform(faces.images))["gender"]
+    utility = balanced_accuracy_score(gender, predicted)
+    score = fitted.score(faces.images, gender, identity=faces.identity)
+    assert utility - 0.15 < score <= utility
+    plain = copy.copy(fitted).set_params(strength=0.0)
+    with pytest.warns(IdentityLeakWarning, match="removes nothing"):
+        assert plain.score(faces.images, gender, identity=faces.identity) < score - 0.2
+
+
+def test_explanations_name_their_features_and_repeat(faces, fitted):
+    explanation = fitted.explain(faces.images[:3])
+    assert explanation.values.shape == explanation.data.shape == (3, 48)
+    assert explanation.feature_names[:2] == ["identity 0", "identity 1"]
+    again = fitted.explain(faces.images[:3])
+    np.testing.assert_array_equal(again.values, explanation.values)
+    assert np.isfinite(explanation.base_values).all()
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"strength": 1.5}, "from 0 to 1"),
+        ({"strength": 1.5}, "strength=1.5"),
         ({"basis": "odd"}, "basis='odd'"),
         ({"on_failure": "keep"}, "on_failure='keep'"),
         ({"batch_size": 0}, "batch_size=0"),
@@ -335,14 +363,14 @@ def test_bad_input(faces, fitted):
 
 
 def test_an_attribute_that_names_people_is_refused(faces):
-    with pytest.raises(InvalidLabelsError, match="would keep who they are"):
+    with pytest.raises(InvalidLabelsError, match="keeping it would keep who they are"):
         make_anonymizer().fit(faces.images, faces.identity, identity=faces.identity)
     named = faces.attributes.assign(email=faces.identity)
     with pytest.raises(InvalidLabelsError, match="'email' is different for each of 10 people"):
         make_anonymizer().fit(faces.images, identity=faces.identity, attributes=named)
     table, model = faces.attributes.assign(one="x"), make_anonymizer()
     with (
-        pytest.warns(IdentityLeakWarning, match="alone with their kept attributes"),
+        pytest.warns(IdentityLeakWarning, match="alone with their attributes"),
         pytest.warns(UserWarning, match=r"\['one'\] are the same on every image"),
     ):
         model.fit(faces.images, identity=faces.identity, attributes=table)
@@ -350,16 +378,23 @@ def test_an_attribute_that_names_people_is_refused(faces):
 
 
 def test_releases_at_two_strengths_share_no_draws(faces, fitted):
-    engine = engine_of(fitted)
-    half = np.arange(48) < 24
-    assert engine._key(engine.mask) == engine._key(engine.mask.copy())
-    assert engine._key(engine.mask) != engine._key(half)
+    engine = fitted._engine()
+    half, key = np.arange(48) < 24, engine.generator.draw_key
+    assert key(engine.mask) == key(engine.mask.copy())
+    assert key(engine.mask) != key(half)
 
 
-def test_a_failed_fit_leaves_nothing_to_use(faces, fitted):
+def test_a_failed_fit_loses_nothing_or_everything(faces, fitted, monkeypatch):
+    """Bad input leaves the old fit as it was; a fit that breaks off leaves none."""
     model = copy.deepcopy(fitted)
     with pytest.raises(InvalidLabelsError):
         model.fit(faces.images, identity=np.zeros(100, int))
+    np.testing.assert_array_equal(
+        model.transform(faces.images[:2]), fitted.transform(faces.images[:2])
+    )
+    monkeypatch.setattr("edials.anonymizer.fit_networks", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(faces.images, identity=faces.identity)
     with pytest.raises(NotFittedError):
         model.transform(faces.images[:2])
 
@@ -443,10 +478,11 @@ def test_a_skorch_recogniser(faces, fitted):
 
 def test_surrogate_decoder_learns_from_draws(fitted, faces):
     """It shows photos better than the autoencoder's decoder shows draws for them."""
-    engine, images = engine_of(fitted), faces.images
-    latents, turns = fitted.autoencoder_.encode(images), turns_of(images)
+    engine, images = fitted._engine(), faces.images
+    latents, yaw = fitted.autoencoder_.encode(images), yaw_proxy(images)
     people = np.unique(faces.identity, return_inverse=True)[1]
-    features = engine.coordinates(images).numpy()
+    model = fitted.latent_model_
+    features = model.features.coordinates(latents)
     codes = np.zeros_like(engine.reader.codes(images))
 
     def taught(people):
@@ -455,17 +491,18 @@ def test_surrogate_decoder_learns_from_draws(fitted, faces):
             images,
             features,
             codes,
-            turns,
+            yaw,
             people,
             decoder=fitted.autoencoder_.module_.decoder,
-            basis=fitted.basis_,
-            prior=fitted.prior_,
+            basis=model.features.basis,
+            prior=model.prior,
             order=fitted.order_,
         )
 
     def similarity(decoder):
-        draw = fitted.prior_.given(np.arange(len(fitted.order_)) < 44)
-        pictures = replace(engine, decoder=decoder).replace(images, codes, draw)
+        generator = replace(engine.generator, decoder=decoder, temperature=0.3)
+        predictions = engine.recogniser.predictions(images)
+        pictures = generator.replace(predictions, codes, np.arange(48) < 44)
         return structural_similarity(to_tensor(pictures), to_tensor(images)).mean()
 
     few, many = taught(people % 3), taught(people)
@@ -485,7 +522,7 @@ def test_own_surrogate_decoder_is_cloned_seeded_and_kept_when_frozen(fitted, fac
             identity_classifier=FrozenEstimator(fitted.identity_classifier_),
             attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
         )
-        model.fit(faces.images, identity=faces.identity, attributes=faces.kept)
+        model.fit(faces.images, identity=faces.identity, attributes=faces.labels)
         return model.surrogate_decoder_
 
     own = SurrogateDecoder("tiny", max_epochs=1)
@@ -497,10 +534,10 @@ def test_own_surrogate_decoder_is_cloned_seeded_and_kept_when_frozen(fitted, fac
     assert refit(frozen) is frozen
 
 
-def test_surrogate_decoder_is_taught_mostly_what_will_be_given_back(faces, fitted):
+def test_surrogate_decoder_is_trained_mostly_on_what_will_be_retained(faces, fitted):
     class Noting(SurrogateDecoder):
         def fit(self, *data, n_retained, **parts):
-            self.given_back_ = n_retained
+            type(self).requested = n_retained
             return super().fit(*data, n_retained=n_retained, **parts)
 
     model = make_anonymizer(surrogate_decoder=Noting("tiny", max_epochs=1)).set_params(
@@ -509,25 +546,55 @@ def test_surrogate_decoder_is_taught_mostly_what_will_be_given_back(faces, fitte
         attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
         strength=1 - 3 / 48,
     )
-    model.fit(faces.images, identity=faces.identity, attributes=faces.kept)
-    assert model.surrogate_decoder_.given_back_ == 3
-    numbers = in_training(3, 48)
+    model.fit(faces.images, identity=faces.identity, attributes=faces.labels)
+    assert Noting.requested == 3
+    numbers = training_counts(3, 48)
     assert numbers.count(3) == 7
     assert numbers.count(0) == numbers.count(4) == 1
     assert max(numbers) == 4
     # Of more, pictures are made by the autoencoder's decoder.
-    assert set(in_training(40, 48)) == {0, 1, 2, 4}
+    assert set(training_counts(40, 48)) == {0, 1, 2, 4}
 
 
 @pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
-def test_a_raw_basis_gives_back_latents_as_they_are(faces, fitted):
+def test_a_raw_basis_retains_latents_as_they_are(faces, fitted):
     model = make_anonymizer(basis="raw", strength=0.5, random_state=0).set_params(
         autoencoder=FrozenEstimator(fitted.autoencoder_),
         identity_classifier=FrozenEstimator(fitted.identity_classifier_),
         attribute_classifier=FrozenEstimator(fitted.attribute_classifier_),
     )
-    model.fit(faces.images, identity=faces.identity, attributes=faces.kept)
-    assert model.transform(faces.images[:4]).shape == faces.images[:4].shape
-    engine, images = engine_of(model), faces.images[:4]
+    model.fit(faces.images, identity=faces.identity, attributes=faces.labels)
+    engine, images = model._engine(), faces.images[:4]
+    retained = engine.generator.retain(engine.recogniser.predictions(images), engine.mask)
     latents = model.autoencoder_.encode(images)
-    np.testing.assert_array_equal(engine._given_back(images, None), latents)
+    np.testing.assert_array_equal(retained.coordinates, latents[:, ~engine.mask])
+    assert np.argsort(model.importance_)[:24].tolist() == sorted(
+        np.flatnonzero(~engine.mask), key=lambda feature: model.importance_[feature]
+    )
+
+
+@pytest.mark.parametrize("attributes", ["one", "alone"])
+def test_warnings_of_the_attributes_point_at_the_call_of_fit(faces, attributes):
+    table = faces.labels.assign(one="x") if attributes == "one" else faces.attributes
+    model = make_anonymizer()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        line = inspect.currentframe().f_lineno + 1
+        model.fit(faces.images, identity=faces.identity, attributes=table)
+    places = {(w.filename, w.lineno) for w in caught if issubclass(w.category, UserWarning)}
+    assert places == {(__file__, line)}
+
+
+def test_one_device_for_all_networks(faces, fitted):
+    """Templates follow the anonymizer's device; one elsewhere is refused before training."""
+    model = make_anonymizer(device="meta")
+    networks = clone_networks(model._templates(), model._shared_params(), dict.fromkeys(_STAGES, 0))
+    assert {network.device for network in networks} == {"meta"}
+    elsewhere = AdversarialAutoencoder("tiny", device="meta")
+    model = make_anonymizer(device="cpu").set_params(autoencoder=elsewhere)
+    with pytest.raises(ValueError, match=r"AdversarialAutoencoder has device='meta'; expected one"):
+        model.fit(faces.images, identity=faces.identity)
+    frozen = FrozenEstimator(fitted.autoencoder_)
+    model = make_anonymizer(device="meta").set_params(autoencoder=frozen)
+    with pytest.raises(ValueError, match=r"device='cpu'; expected one device"):
+        model.fit(faces.images, identity=faces.identity)

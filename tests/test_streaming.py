@@ -14,7 +14,6 @@ from joblib import parallel_config
 
 from edials import AnonymizationResult
 from edials._validation import check_images, to_tensor
-from edials.anonymizer import engine_of
 from edials.exceptions import InvalidImageError, UnreadableImageError
 from edials.images import write_image
 from edials.metrics.ssim import structural_similarity
@@ -49,7 +48,7 @@ def test_shards_give_the_bytes_of_the_serial_run(faces, small, perturbation, req
         request.getfixturevalue("one_thread")
     model = small.set_params(perturbation=perturbation)
     images = faces.images[:70]
-    assert len(images) > 2 * model._rows()
+    assert len(images) > 2 * model._engine_rows()
     alone = model.transform(images)
     with parallel_config("threading", n_jobs=3):
         threads = model.transform(images)
@@ -131,13 +130,13 @@ def test_a_stream_says_what_is_wrong_and_keeps_what_is_done(faces, fitted, tmp_p
 
 
 def test_an_engine_is_packed_once_and_unpacked_once_per_worker(fitted, tmp_path):
-    shipment = streaming.Shipment(engine_of(fitted), tmp_path)
-    assert shipment.packed is shipment.packed
-    received = pickle.loads(pickle.dumps(shipment))
-    assert pickle.loads(pickle.dumps(shipment)) is received
-    assert received.packed.tobytes() == shipment.packed.tobytes()
+    packed_engine = streaming.PackedEngine(fitted._engine(), tmp_path)
+    assert packed_engine.packed is packed_engine.packed
+    received = pickle.loads(pickle.dumps(packed_engine))
+    assert pickle.loads(pickle.dumps(packed_engine)) is received
+    assert received.packed.tobytes() == packed_engine.packed.tobytes()
     assert pickle.loads(pickle.dumps(received)) is received  # as dask moves it on
-    another = streaming.Shipment(engine_of(fitted), tmp_path)
+    another = streaming.PackedEngine(fitted._engine(), tmp_path)
     assert pickle.loads(pickle.dumps(another)) is not received
 
 
@@ -169,13 +168,13 @@ def test_the_quick_look_for_copies_decides_as_the_whole_pictures_do(faces, blend
 
 def test_workers_get_the_model_once_for_all_parts(faces, small, monkeypatch):
     packed = []
-    pack = streaming.Shipment.packed.func
-    counted = cached_property(lambda shipment: packed.append(1) or pack(shipment))
-    counted.__set_name__(streaming.Shipment, "packed")
-    monkeypatch.setattr(streaming.Shipment, "packed", counted)
+    pack = streaming.PackedEngine.packed.func
+    counted = cached_property(lambda packed_engine: packed.append(1) or pack(packed_engine))
+    counted.__set_name__(streaming.PackedEngine, "packed")
+    monkeypatch.setattr(streaming.PackedEngine, "packed", counted)
     images = faces.images
     parts = iter([images[:50], images[50:]])
-    monkeypatch.setattr(streaming, "_PART_ROWS", 40)
+    monkeypatch.setattr(streaming, "_CHUNK_ROWS", 40)
     shared = copy.copy(small).set_params(n_jobs=2).transform(parts)
     assert len(packed) == 1
     np.testing.assert_array_equal(shared, small.transform(images))

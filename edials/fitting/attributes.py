@@ -1,11 +1,7 @@
-"""The kept attributes: what may be kept at all, in whose codes, and under which name.
-
-Who keeps an attribute that names people keeps the people.
-"""
+"""Labels of a fit: are there enough people, and do the attributes leave them in a crowd."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,86 +9,81 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._labels import AttributeTargets, Labels, encode_attributes, encode_labels
-from ..exceptions import IdentityLeakWarning, InvalidLabelsError
+from ..exceptions import IdentityLeakWarning, InvalidLabelsError, warn_caller
 from ..metrics.risk import singleton_share
 
-# So many people, each with a label of their own, are no coincidence.
-_NAMING = 5
-
-
-def varied(kept: AttributeTargets | None) -> AttributeTargets | None:
-    """The attributes that differ between images, in a table with complete rows."""
-    if kept is None:
-        return None
-    complete = int((kept.codes >= 0).all(axis=1).sum())
-    if complete < 2:
-        raise InvalidLabelsError(
-            f"{complete} images have all of the kept attributes {list(kept.classes)}; expected "
-            f"at least two. Leave out the attribute that is missing most."
-        )
-    constant = [name for name, classes in kept.classes.items() if len(classes) < 2]
-    if not constant:
-        return kept
-    warnings.warn(
-        f"The attributes {constant} are the same on every image and keep nothing; they are "
-        f"left out.",
-        stacklevel=4,
-    )
-    varied = kept.table().drop(columns=constant)
-    return encode_attributes(varied, len(varied)) if varied.shape[1] else None
-
-
-def check_kept(people: Labels, kept: AttributeTargets | None) -> None:
-    """Kept attributes that name people would keep the identity under another name."""
-    if kept is None:
-        return
-    known = people.known
-    for column, name in enumerate(kept.classes):
-        alone = singleton_share(people.codes[known], kept.codes[known, column])
-        if alone == 1 and len(people.classes) >= _NAMING:
-            raise InvalidLabelsError(
-                f"The kept attribute {name!r} is different for each of {len(people.classes)} "
-                f"people, so it would keep who they are. Leave it out of attributes (or y)."
-            )
-    alone = singleton_share(people.codes[known], kept.codes[known])
-    if alone > 0.5:
-        warnings.warn(
-            f"{alone:.0%} of the people are alone with their kept attributes "
-            f"{list(kept.classes)}: whoever knows these knows them. Keep fewer, or coarser.",
-            IdentityLeakWarning,
-            stacklevel=4,
-        )
-
-
-def in_order_of(
-    kept: AttributeTargets | None, known: Mapping[str, NDArray]
-) -> AttributeTargets | None:
-    """The kept attributes in the codes and the order of a classifier, which transform will use.
-
-    A frozen classifier may know classes that are absent here, or other columns first.
-    """
-    if kept is None:
-        return None
-    if set(known) != set(kept.classes):
-        raise InvalidLabelsError(
-            f"The attribute classifier knows {sorted(known)}, but the kept attributes are "
-            f"{sorted(kept.classes)}; expected the same. Fit it on these, or pass None."
-        )
-    table = kept.table()
-    return encode_attributes(table[list(known)], len(table), known)
+# From so many people on, a label of their own for each of them is no coincidence.
+_MIN_IDENTIFIED = 5
 
 
 def check_people(identity: Any, n_samples: int) -> Labels:
-    """Who is on each image: at least two people, of whom two have several photos."""
+    """Encode person labels: at least two people with two images or more."""
     people = encode_labels(identity, name="identity", n_samples=n_samples)
     if len(people.classes) < 2:
         raise InvalidLabelsError(
             f"identity holds 1 class, {people.classes[0]!r}; expected at least two people."
         )
-    several = int((np.bincount(people.codes[people.known]) >= 2).sum())
-    if several < 2:
+    n_with_pairs = int((np.bincount(people.codes[people.known]) >= 2).sum())
+    if n_with_pairs < 2:
         raise InvalidLabelsError(
-            f"{several} people have two images or more; expected at least two, since what tells "
-            f"people apart is judged against how their photos differ."
+            f"{n_with_pairs} people have two images or more; expected at least two, since identity "
+            f"is measured against the differences between photos of one person."
         )
     return people
+
+
+def drop_constant(attributes: AttributeTargets | None) -> AttributeTargets | None:
+    """Leave out attributes with one class, with a warning; require two complete rows."""
+    if attributes is None:
+        return None
+    n_complete = int((attributes.codes >= 0).all(axis=1).sum())
+    if n_complete < 2:
+        raise InvalidLabelsError(
+            f"{n_complete} images have all of the attributes {list(attributes.classes)}; expected "
+            f"at least two. Leave out the attribute that is missing most."
+        )
+    constant = [name for name, classes in attributes.classes.items() if len(classes) < 2]
+    if not constant:
+        return attributes
+    warn_caller(f"The attributes {constant} are the same on every image and are left out.")
+    table = attributes.table().drop(columns=constant)
+    return encode_attributes(table, len(table)) if table.shape[1] else None
+
+
+def check_cells(people: Labels, attributes: AttributeTargets | None) -> None:
+    """Refuse an attribute that names people; warn if most people are alone in their cell."""
+    if attributes is None:
+        return
+    labelled = people.known
+    for column, name in enumerate(attributes.classes):
+        alone = singleton_share(people.codes[labelled], attributes.codes[labelled, column])
+        if alone == 1 and len(people.classes) >= _MIN_IDENTIFIED:
+            raise InvalidLabelsError(
+                f"The attribute {name!r} is different for each of {len(people.classes)} people, so "
+                f"keeping it would keep who they are. Leave it out of attributes (or y)."
+            )
+    alone = singleton_share(people.codes[labelled], attributes.codes[labelled])
+    if alone > 0.5:
+        warn_caller(
+            f"{alone:.0%} of the people are alone with their attributes "
+            f"{list(attributes.classes)}: these attributes identify them. Keep fewer, or coarser.",
+            IdentityLeakWarning,
+        )
+
+
+def align_to_classes(
+    attributes: AttributeTargets | None, classes: Mapping[str, NDArray]
+) -> AttributeTargets | None:
+    """Attributes in the codes and the column order of a classifier, which transform will use.
+
+    A frozen classifier may know classes that are absent here, or have other columns first.
+    """
+    if attributes is None:
+        return None
+    if set(classes) != set(attributes.classes):
+        raise InvalidLabelsError(
+            f"The attribute classifier knows {sorted(classes)}, but the attributes are "
+            f"{sorted(attributes.classes)}; expected the same. Fit it on these, or pass None."
+        )
+    table = attributes.table()
+    return encode_attributes(table[list(classes)], len(table), classes)

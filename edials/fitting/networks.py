@@ -1,132 +1,159 @@
-"""The networks that an anonymizer is made of, fitted: side by side where there are jobs for it."""
+"""The networks of an anonymizer: cloned or made, then fitted, side by side if jobs allow."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from .._labels import AttributeTargets, Labels
+from .._validation import resolve_device
 from ..models.attribute_classifier import AttributeClassifier
 from ..models.autoencoder import AdversarialAutoencoder
 from ..models.identity_classifier import IdentityClassifier
-from ..release.certification import as_input
-
-_COMMON = ("device", "batch_size", "precision", "verbose")
+from ..models.surrogate_decoder import SurrogateDecoder
+from ..release.certification import RecogniserAdapter, as_input
+from .data import Encoding, TrainingData
 
 
 class Networks(NamedTuple):
-    """The fitted networks; ``attribute_classifier`` is None if no attribute is kept."""
+    """Estimators; ``attribute_classifier`` is None if there are no attributes."""
 
     attribute_classifier: Any
     autoencoder: Any
     identity_classifier: Any
+    surrogate_decoder: Any
 
 
-def fit_networks(
-    given: Networks,
-    images: NDArray,
-    people: Labels,
-    kept: AttributeTargets | None,
-    *,
-    attribute_weight: float,
-    seeds: dict[str, int],
-    n_jobs: int | None,
-    **common: Any,
-) -> Networks:
-    """Fit every part: the default where None is given, else a clone; a frozen one stays as it is.
-
-    What sees attributes and pictures, and what sees people, are fitted side by side if ``n_jobs``
-    allows: on two cores with one thread each that takes three quarters of the time.
+def clone_networks(templates: Networks, shared: dict[str, Any], seeds: dict[str, int]) -> Networks:
+    """Unfitted clones of templates, or defaults where these are None; frozen ones stay.
 
     Parameters
     ----------
-    given : Networks
-        As the anonymizer's user gave them.
-    images : ndarray of shape (n_samples, height, width, 3)
-    people : Labels
-    kept : AttributeTargets or None
-    attribute_weight : float
+    templates : Networks
+    shared : dict
+        Parameters of the defaults: ``device``, ``batch_size``, ``precision`` and ``verbose``.
     seeds : dict of str to int
-        Of the stages "autoencoder", "identity" and "attributes".
-    n_jobs : int or None
-    **common
-        Parameters of the defaults, see :func:`shared_params`.
+        Of the stages "attributes", "autoencoder", "identity" and "decoder".
     """
-    classifier = None
-    if kept is not None:
-        classifier = own(
-            given.attribute_classifier, AttributeClassifier, common, seeds["attributes"]
+    classifier, autoencoder, recogniser, decoder = templates
+    autoencoder = clone_or_default(
+        autoencoder, AdversarialAutoencoder, shared, seeds["autoencoder"]
+    )
+    size = getattr(getattr(autoencoder, "estimator", autoencoder), "size", None)
+    decoder_params = shared if size is None else shared | {"size": size}
+    return Networks(
+        clone_or_default(classifier, AttributeClassifier, shared, seeds["attributes"]),
+        autoencoder,
+        clone_or_default(recogniser, IdentityClassifier, shared, seeds["identity"]),
+        clone_or_default(decoder, SurrogateDecoder, decoder_params, seeds["decoder"]),
+    )
+
+
+def clone_or_default(template: Any, default: type, shared: dict[str, Any], seed: int) -> Any:
+    """The default, or the template's clone, seeded and placed on the device if it says neither.
+
+    Raises
+    ------
+    ValueError
+        If the template is for another device than the anonymizer.
+    """
+    if template is None:
+        return default(random_state=seed, **shared)
+    network = clone(template)
+    if shared["device"] != "auto":
+        _follow_device(network, shared["device"])
+    parameters = network.get_params(deep=False)
+    if "random_state" in parameters and parameters["random_state"] is None:
+        network.set_params(random_state=seed)
+    return network
+
+
+def _follow_device(network: Any, device: str) -> None:
+    """Set a template's device, or refuse one that is elsewhere."""
+    frozen = isinstance(network, FrozenEstimator)
+    inner = network.estimator if frozen else network
+    template_device = getattr(inner, "device", None)
+    if frozen:
+        template_device = getattr(getattr(inner, "net_", None), "device", template_device)
+    if template_device is None or str(template_device) == str(device):
+        return
+    if not frozen and template_device == "auto":
+        network.set_params(device=device)
+    elif resolve_device(template_device) != resolve_device(device):
+        raise ValueError(
+            f"device={device!r}, but the {type(inner).__name__} has "
+            f"device={str(template_device)!r}; expected one device. Give both the same, or load a "
+            f"fitted one with edials.load(path, device=...)."
         )
-    autoencoder = own(given.autoencoder, AdversarialAutoencoder, common, seeds["autoencoder"])
-    recogniser = own(given.identity_classifier, IdentityClassifier, common, seeds["identity"])
-    learns = [
-        part is not None and not isinstance(part, FrozenEstimator)
-        for part in (classifier, autoencoder, recogniser)
-    ]
-    both = any(learns[:2]) and learns[2]
-    known = people.known
-    seen, named = Parallel(n_jobs=n_jobs if both else 1)(
+
+
+def fit_networks(
+    networks: Networks, data: TrainingData, attribute_weight: float, n_jobs: int | None
+) -> Networks:
+    """Fit all networks that are not frozen, except the decoder of surrogates.
+
+    What learns from attributes and pictures is fitted beside what learns from people: on two cores
+    with one thread each that takes three quarters of the time.
+
+    Parameters
+    ----------
+    networks : Networks
+        From :func:`clone_networks`.
+    data : TrainingData
+    attribute_weight : float
+        Factor on the autoencoder's own ``attribute_weight``.
+    n_jobs : int or None
+    """
+    if data.attributes is None:
+        networks = networks._replace(attribute_classifier=None)
+    trains = [not (n is None or isinstance(n, FrozenEstimator)) for n in networks[:3]]
+    two_jobs = any(trains[:2]) and trains[2]
+    (classifier, autoencoder), recogniser = Parallel(n_jobs=n_jobs if two_jobs else 1)(
         [
-            delayed(_fit_pictures)(classifier, autoencoder, images, kept, attribute_weight),
-            delayed(_fit_people)(recogniser, images[known], people.classes[people.codes[known]]),
+            delayed(_fit_on_pictures)(networks, data, attribute_weight),
+            delayed(_fit_on_people)(networks.identity_classifier, data),
         ]
     )
-    return Networks(*map(_fitted, (classifier, autoencoder, recogniser), (*seen, named)))
+    # Of a frozen network another process returns a copy; the user's own one is kept.
+    fitted = Networks(classifier, autoencoder, recogniser, networks.surrogate_decoder)
+    pairs = zip(networks, fitted, strict=True)
+    return Networks(*(old if isinstance(old, FrozenEstimator) else new for old, new in pairs))
 
 
-def _fitted(before: Any, after: Any) -> Any:
-    """What a fit gave back; but a frozen part itself, of which another process sends a copy."""
-    return before if isinstance(before, FrozenEstimator) else after
-
-
-def _fit_pictures(
-    classifier: Any,
-    autoencoder: Any,
-    images: NDArray,
-    kept: AttributeTargets | None,
-    attribute_weight: float,
+def _fit_on_pictures(
+    networks: Networks, data: TrainingData, attribute_weight: float
 ) -> tuple[Any, Any]:
-    table = None if kept is None else kept.table()
+    """Fit the attribute classifier, then the autoencoder, which learns from its features."""
+    classifier, autoencoder = networks.attribute_classifier, networks.autoencoder
+    table = None if data.attributes is None else data.attributes.table()
     if classifier is not None:
-        classifier.fit(images, table)
-    return classifier, _fit_autoencoder(autoencoder, images, table, classifier, attribute_weight)
-
-
-def _fit_people(recogniser: Any, images: NDArray, identity: NDArray) -> Any:
-    return recogniser.fit(as_input(recogniser, images), identity)
-
-
-def shared_params(model: Any) -> dict[str, Any]:
-    """Parameters of the anonymizer that its default parts share."""
-    return {name: getattr(model, name) for name in _COMMON}
-
-
-def own(part: Any, default: type, common: dict[str, Any], seed: int) -> Any:
-    """A part to fit: the default, or the given one's clone, seeded where it has no seed."""
-    if part is None:
-        return default(random_state=seed, **common)
-    part = clone(part)
-    parameters = part.get_params(deep=False)
-    if "random_state" in parameters and parameters["random_state"] is None:
-        part.set_params(random_state=seed)
-    return part
-
-
-def _fit_autoencoder(
-    autoencoder: Any, images: NDArray, table: Any, classifier: Any, attribute_weight: float
-) -> Any:
-    """Fit it so that the kept attributes stay linear in the latents and visible in pictures."""
+        classifier.fit(data.images, table)
     parameters = autoencoder.get_params(deep=False)
     if "attribute_weight" not in parameters:  # frozen
-        return autoencoder.fit(images, table)
+        return classifier, autoencoder.fit(data.images, table)
     autoencoder.set_params(attribute_weight=attribute_weight * autoencoder.attribute_weight)
     guide = classifier if attribute_weight else None
     if parameters.get("feature_classifier", guide) is None and guide is not None:
         autoencoder.set_params(feature_classifier=FrozenEstimator(guide))
-    autoencoder.fit(images, table if attribute_weight else None)
-    # It has served; kept, the classifier would be saved a second time.
-    return autoencoder.set_params(feature_classifier=parameters.get("feature_classifier"))
+    autoencoder.fit(data.images, table if attribute_weight else None)
+    # Not needed any more, and else saved a second time.
+    autoencoder.set_params(feature_classifier=parameters.get("feature_classifier"))
+    return classifier, autoencoder
+
+
+def _fit_on_people(recogniser: Any, data: TrainingData) -> Any:
+    people = data.people
+    images = as_input(recogniser, data.images[people.known])
+    return recogniser.fit(images, people.classes[people.codes[people.known]])
+
+
+def encode(networks: Networks, images: NDArray[np.uint8]) -> Encoding:
+    """Latents and embeddings of images."""
+    recogniser = RecogniserAdapter(networks.identity_classifier)
+    chunks = np.array_split(images, max(1, len(images) // 256))
+    embeddings = np.concatenate([recogniser.embed(chunk) for chunk in chunks])
+    return Encoding(networks.autoencoder.encode(images), embeddings)

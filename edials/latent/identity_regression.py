@@ -1,9 +1,8 @@
-"""What of the latents belongs to the person: taken off before anything is given back.
+"""The part of the latents that a recogniser's embedding predicts: subtracted before retention.
 
-No direction of the latents is free of who somebody is. What a recogniser sees of a picture
-foretells, a little, the latents of the same person's other photos, also of people it never saw. Of
-people with many fitted photos more is known: how these differ from what is foretold. With both
-taken off, what is given back shows more of the picture for what it tells of the person.
+Every direction of the latents holds some identity. The embedding of one photo predicts a little of
+the latents of the same person's other photos, also for people the recogniser never saw. For people
+with many photos in the fit, the remaining offset of their mean is known as well.
 """
 
 from __future__ import annotations
@@ -18,17 +17,15 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import normalize
 
 from .._validation import matmul
-from .identity_basis import HALF_KNOWN
+from .identity_basis import N_PHOTOS_HALF_WEIGHT
 
-# Penalties of the regression, on embeddings whose features are about one in size. With fewer people
-# than features a small one would learn everybody's mean by heart.
+# Ridge penalties, for predictors of about unit size. A small one would memorise everybody's mean.
 _PENALTIES = [1e2, 1e3, 1e4, 1e5]
 _FOLDS = 5
-# The least share of the error of foretelling the mean that a regression must be better by.
-_WORTH = 1e-3
-# Fewest fitted photos that say how somebody differs from what is foretold; and how much less alike
-# somebody must look, by the cosine, to count e times less.
-_KNOWN_PHOTOS, _ALIKE = 5, 0.05
+# A regression must lower the error of the plain mean by this share, or none is used.
+_MIN_IMPROVEMENT = 1e-3
+# Photos a person needs for an offset of their own; cosine difference that divides a weight by e.
+_MIN_PHOTOS, _SIMILARITY_SCALE = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -39,31 +36,31 @@ class IdentityRegression:
     ----------
     centre : ndarray of shape (embedding_dim,)
     slope : ndarray of shape (embedding_dim, latent_dim)
-        Of what is foretold of anybody; without rows where nothing is taken off.
-    known : ndarray of shape (n_known, embedding_dim)
-        Directions of the people with many fitted photos.
-    beyond : ndarray of shape (n_known, latent_dim)
-        Their part beyond what is foretold, as far as it is known.
-    nobody : float
-        Cosine with a known person below which a photo is rather of nobody who is known.
+        Of the regression; without rows if nothing is subtracted.
+    person_directions : ndarray of shape (n_people, embedding_dim)
+        Unit mean embeddings of the people with five photos or more.
+    person_offsets : ndarray of shape (n_people, latent_dim)
+        Shrunken gap between their mean latents and the prediction.
+    unknown_threshold : float
+        A photo whose highest cosine lies below it counts as an unknown person.
     """
 
     centre: NDArray[np.float32]
     slope: NDArray[np.float32]
-    known: NDArray[np.float32]
-    beyond: NDArray[np.float32]
-    nobody: float
+    person_directions: NDArray[np.float32]
+    person_offsets: NDArray[np.float32]
+    unknown_threshold: float
 
     def residualize(
         self, latents: NDArray[np.float32], embeddings: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Latents without the person's part.
+        """Subtract the predicted part.
 
         Parameters
         ----------
         latents : ndarray of shape (n, latent_dim)
         embeddings : ndarray of shape (n, embedding_dim)
-            Of the same pictures. Of a row that is not finite nothing is taken off.
+            Of the same pictures. Nothing is subtracted from rows that are not finite.
 
         Returns
         -------
@@ -71,34 +68,32 @@ class IdentityRegression:
         """
         if not len(self.slope):
             return latents
-        # In double precision and rounded, as draws are: it must not matter how many rows there are.
+        # In double precision, then rounded: the number of rows must not change a bit.
         embeddings = embeddings.astype(np.float64)
         usable = np.isfinite(embeddings).all(axis=1)
-        part = np.zeros((len(latents), self.slope.shape[1]))
-        seen = embeddings[usable]
-        part[usable] = matmul(seen - self.centre, self.slope.astype(np.float64))
-        if len(self.known) and len(seen):
-            alike = matmul(normalize(seen), self.known.T.astype(np.float64))
-            alike = np.column_stack([alike, np.full(len(seen), self.nobody)])
-            who = softmax(alike / _ALIKE, axis=1)[:, :-1]
-            part[usable] += matmul(who, self.beyond.astype(np.float64))
-        return (latents - part).astype(np.float32)
+        prediction = np.zeros((len(latents), self.slope.shape[1]))
+        finite = embeddings[usable]
+        prediction[usable] = matmul(finite - self.centre, self.slope.astype(np.float64))
+        if len(self.person_directions) and len(finite):
+            cosines = matmul(normalize(finite), self.person_directions.T.astype(np.float64))
+            cosines = np.column_stack([cosines, np.full(len(finite), self.unknown_threshold)])
+            weights = softmax(cosines / _SIMILARITY_SCALE, axis=1)[:, :-1]
+            prediction[usable] += matmul(weights, self.person_offsets.astype(np.float64))
+        return (latents - prediction).astype(np.float32)
 
 
-_NOTHING = np.zeros((0, 0), np.float32)
-#: Takes nothing off.
-NO_REGRESSION = IdentityRegression(np.zeros(0, np.float32), _NOTHING, _NOTHING, _NOTHING, 0.0)
+_EMPTY = np.zeros((0, 0), np.float32)
+#: Subtracts nothing.
+NO_REGRESSION = IdentityRegression(np.zeros(0, np.float32), _EMPTY, _EMPTY, _EMPTY, 0.0)
 
 
 def fit_identity_regression(
     latents: NDArray[np.float32], embeddings: NDArray[np.float32], people: NDArray[np.int64]
 ) -> IdentityRegression:
-    """Learn to foretell, from how a photo is recognised, the person's other photos.
+    """Learn to predict the mean latents of a person's other photos from one photo's embedding.
 
-    A ridge regression of the mean latents of the person's other photos on the photo's embedding.
-    Its penalty is the one that foretells best for people it was not fitted on. What the mean of
-    five photos or more of somebody differs by from what is foretold is taken off of who looks like
-    that person, as far as it is not chance; of who looks like none of them nothing more is.
+    A ridge regression, its penalty chosen by cross-validation over people. For people with five
+    photos or more, the shrunken gap between their mean latents and the prediction is added.
 
     Parameters
     ----------
@@ -106,85 +101,85 @@ def fit_identity_regression(
     embeddings : ndarray of shape (n_samples, embedding_dim)
         Rows that are not finite are left out.
     people : ndarray of shape (n_samples,)
-        Person codes; -1 where unknown, and these rows are left out. A person counts by how well the
-        means of the others are known, and by the root of the number of photos.
+        Person codes; -1 where unknown, and these rows are left out.
 
     Returns
     -------
     IdentityRegression
-        :data:`NO_REGRESSION` where nothing is foretold of other people.
+        :data:`NO_REGRESSION` if embeddings predict nothing for other people.
 
     References
     ----------
-    Belrose et al. (2023), "LEACE: perfect linear concept erasure in closed form", takes a concept
-    off by what foretells it linearly; here the person's latents are foretold by another network.
+    Belrose et al. (2023), "LEACE: perfect linear concept erasure in closed form": a concept is
+    erased by subtracting its linear prediction.
     """
     usable = np.flatnonzero((people >= 0) & np.isfinite(embeddings).all(axis=1))
     counts = np.bincount(people[usable], minlength=1)
     rows = usable[counts[people[usable]] >= 2]
-    own, photos = people[rows], counts[people[rows]]
-    n_people = len(np.unique(own))
+    codes, photos = people[rows], counts[people[rows]]
+    n_people = len(np.unique(codes))
     if n_people < 2:
         return NO_REGRESSION
     sums = np.zeros((len(counts), latents.shape[1]))
-    np.add.at(sums, own, latents[rows].astype(np.float64))
-    others = (sums[own] - latents[rows]) / (photos - 1)[:, None]
-    weights = (photos - 1) / (photos - 1 + HALF_KNOWN) / np.sqrt(photos)
+    np.add.at(sums, codes, latents[rows].astype(np.float64))
+    targets = (sums[codes] - latents[rows]) / (photos - 1)[:, None]
+    weights = (photos - 1) / (photos - 1 + N_PHOTOS_HALF_WEIGHT) / np.sqrt(photos)
     scale = np.sqrt(embeddings.shape[1])
     centre = np.average(embeddings[rows].astype(np.float64), axis=0, weights=weights)
     predictors, weights = scale * (embeddings[rows] - centre), weights / weights.mean()
-    # By hand: a search would ask the user's metadata routing for leave to pass the weights.
-    errors = np.zeros(len(_PENALTIES) + 1)  # the last of foretelling the mean
-    for taught, asked in GroupKFold(min(_FOLDS, n_people)).split(predictors, groups=own):
-        foretold = [
+    # By hand: GridSearchCV would ask the user's metadata routing to request the weights.
+    errors = np.zeros(len(_PENALTIES) + 1)  # the last one: of the plain mean
+    for train, test in GroupKFold(min(_FOLDS, n_people)).split(predictors, groups=codes):
+        predictions = [
             Ridge(alpha=penalty)
-            .fit(predictors[taught], others[taught], sample_weight=weights[taught])
-            .predict(predictors[asked])
+            .fit(predictors[train], targets[train], sample_weight=weights[train])
+            .predict(predictors[test])
             for penalty in _PENALTIES
         ]
-        foretold.append(np.average(others[taught], axis=0, weights=weights[taught])[None])
-        errors += [(weights[asked] @ (others[asked] - told) ** 2).sum() for told in foretold]
+        predictions.append(np.average(targets[train], axis=0, weights=weights[train])[None])
+        errors += [(weights[test] @ (targets[test] - p) ** 2).sum() for p in predictions]
     best = int(errors.argmin())
-    if errors[best] > (1 - _WORTH) * errors[-1]:
+    if errors[best] > (1 - _MIN_IMPROVEMENT) * errors[-1]:
         return NO_REGRESSION
-    regression = Ridge(alpha=_PENALTIES[best]).fit(predictors, others, sample_weight=weights)
+    regression = Ridge(alpha=_PENALTIES[best]).fit(predictors, targets, sample_weight=weights)
     slope = scale * regression.coef_.T
-    left = latents[rows] - (embeddings[rows] - centre) @ slope
-    seen = normalize(embeddings[rows].astype(np.float64))
-    known, beyond = _beyond(left, seen, own)
+    residuals = latents[rows] - (embeddings[rows] - centre) @ slope
+    units = normalize(embeddings[rows].astype(np.float64))
+    directions, offsets = _offsets_of_people(residuals, units, codes)
     return IdentityRegression(
         centre.astype(np.float32),
         slope.astype(np.float32),
-        known.astype(np.float32),
-        beyond.astype(np.float32),
-        _between(seen, own, known),
+        directions.astype(np.float32),
+        offsets.astype(np.float32),
+        _unknown_threshold(units, codes, directions),
     )
 
 
-def _beyond(
-    left: NDArray[np.float64], seen: NDArray[np.float64], people: NDArray[np.int64]
+def _offsets_of_people(
+    residuals: NDArray[np.float64], embeddings: NDArray[np.float64], people: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """People with many photos: where they are seen, and what is left of their means, shrunk."""
+    """Mean directions and shrunken mean residuals of the people with enough photos."""
     counts = np.bincount(people)
-    many = counts >= _KNOWN_PHOTOS
-    sums = np.zeros((len(counts), left.shape[1] + seen.shape[1]))
-    np.add.at(sums, people, np.column_stack([left, seen]))
-    means, known = np.split(sums[many] / counts[many, None], [left.shape[1]], axis=1)
-    if not many.any():
-        return known, means  # of nobody
-    shares = counts[many] / (counts[many] + HALF_KNOWN)
-    return normalize(known), shares[:, None] * (means - means.mean(axis=0))
+    enough = counts >= _MIN_PHOTOS
+    sums = np.zeros((len(counts), residuals.shape[1] + embeddings.shape[1]))
+    np.add.at(sums, people, np.column_stack([residuals, embeddings]))
+    offsets, directions = np.split(
+        sums[enough] / counts[enough, None], [residuals.shape[1]], axis=1
+    )
+    if not enough.any():
+        return directions, offsets
+    shrinkage = counts[enough] / (counts[enough] + N_PHOTOS_HALF_WEIGHT)
+    return normalize(directions), shrinkage[:, None] * (offsets - offsets.mean(axis=0))
 
 
-def _between(
-    seen: NDArray[np.float64], people: NDArray[np.int64], known: NDArray[np.float64]
+def _unknown_threshold(
+    embeddings: NDArray[np.float64], people: NDArray[np.int64], directions: NDArray[np.float64]
 ) -> float:
-    """Half way from how alike a known person's photos are to them to how alike those of others."""
-    if not len(known):
+    """Midpoint of the mean genuine cosine and the mean best impostor cosine."""
+    if not len(directions):
         return 0.0
-    alike = seen @ known.T
-    many = np.flatnonzero(np.bincount(people) >= _KNOWN_PHOTOS)
-    own = people[:, None] == many
-    counted = own.any(axis=1)
-    best_other = np.where(own, 0.0, alike).max(axis=1)
-    return float((alike[own].mean() + best_other[counted].mean()) / 2)
+    cosines = embeddings @ directions.T
+    genuine = people[:, None] == np.flatnonzero(np.bincount(people) >= _MIN_PHOTOS)
+    enrolled = genuine.any(axis=1)
+    best_impostor = np.where(genuine, 0.0, cosines).max(axis=1)
+    return float((cosines[genuine].mean() + best_impostor[enrolled].mean()) / 2)

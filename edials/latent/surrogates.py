@@ -1,7 +1,6 @@
-"""Where surrogates come from: a distribution of the features given what is kept.
+"""Surrogates: a conditional Gaussian of the features, given attributes and retained features.
 
-A draw depends on the kept attributes, on the features that are given back, and on chance. So
-whoever sees it learns no more about the person than these attributes and features tell.
+A draw depends on the attributes, on the retained features and on noise alone.
 """
 
 from __future__ import annotations
@@ -21,30 +20,27 @@ from .._labels import one_hot
 from .._validation import matmul
 from ..exceptions import EdialsError
 
-# People nobody named enter a surrogate's distribution as if they were as many as the named ones, or
-# this many, at most: a large crowd must not decide what the released faces look like.
+# The total weight of unlabelled images is capped at max(n_people, this): a large crowd must not
+# decide what surrogates look like.
 _CROWD = 100
-# Which way a head is turned is read with noise; at the size that a regression on noise gives it, it
-# would hardly be seen. On LFW's validation images with 1 of 512 features 3.5, 4.5 and 6 show it
-# with a correlation of 0.75, 0.79 and 0.84, at a similarity of 0.457, 0.456 and 0.455; the more is
-# given back, the more of that looks like a turn, and the less it shows.
-_TURN_EMPHASIS = 4.5
-# Standard deviations beyond which a turn is not shown farther: no photos are like such draws.
-_FARTHEST_TURN = 2.5
-#: Of fewer people with one reading or label, what is learned of it would be the looks of these.
-FEWEST_PEOPLE = 5
+# Factor on the effect of yaw, which a regression on a noisy proxy underestimates. On LFW validation
+# images with 1 of 512 features, 4.5 gives a yaw correlation of 0.79.
+_YAW_EMPHASIS = 4.5
+# Yaw is clipped at this many standard deviations: no photos resemble draws beyond.
+_MAX_YAW = 2.5
+#: A class of fewer people would be drawn as these people look.
+MIN_PEOPLE_PER_CLASS = 5
 # Share of the spherical part that keeps a covariance invertible.
 _TINY = 1e-6
 
-# Draws by distribution, as long as that is in use, so that not every call works them out anew; and
-# of how many kinds.
-_DRAWS: WeakKeyDictionary[SurrogatePrior, dict[tuple[Any, ...], ConditionalDraw]]
-_DRAWS = WeakKeyDictionary()
-_REMEMBERED = 4
+# Conditional distributions are cached per prior, so that not every call factorises them anew.
+_CACHE: WeakKeyDictionary[SurrogatePrior, dict[tuple[Any, ...], ConditionalDraw]]
+_CACHE = WeakKeyDictionary()
+_CACHE_SIZE = 4
 
 
 def row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How much each photo counts in the surrogates' distribution: every named person once."""
+    """Weight of every photo: each labelled person has weight 1 in all."""
     weights = np.zeros(len(people))
     named, crowd = complete & (people >= 0), complete & (people < 0)
     photos = np.bincount(people[named], minlength=1)
@@ -55,7 +51,7 @@ def row_weights(people: NDArray[np.int64], complete: NDArray[np.bool_]) -> NDArr
 
 @dataclass(frozen=True, eq=False)
 class SurrogatePrior:
-    """A Gaussian of all features, given the kept attributes.
+    """A Gaussian of all features, given the attributes.
 
     Attributes
     ----------
@@ -70,8 +66,7 @@ class SurrogatePrior:
     covariance : ndarray of shape (n_features, n_features)
         Pooled covariance of single photos around that mean.
     yaw_scale : ndarray of shape (2,)
-        Mean and standard deviation of which way heads are turned, see
-        :mod:`edials.metrics.head_pose`.
+        Mean and standard deviation of :func:`edials.metrics.head_pose.yaw_proxy`.
     yaw_effect : ndarray of shape (n_features,)
         Change of the mean by one such standard deviation.
     emphasis : float, default=1.0
@@ -88,17 +83,17 @@ class SurrogatePrior:
     yaw_effect: NDArray[np.float64]
     emphasis: float = 1.0
 
-    def given(
+    def condition(
         self,
         mask: NDArray[np.bool_],
         *,
         consistency: float = 0.9,
         temperature: float = 0.3,
-        yaw_emphasis: float = _TURN_EMPHASIS,
+        yaw_emphasis: float = _YAW_EMPHASIS,
     ) -> ConditionalDraw:
-        """The distribution of the marked features, given the attributes and the other features.
+        """The distribution of the replaced features, given the attributes and the other features.
 
-        Which way the head is turned is given, too, unless all features are marked.
+        Yaw is a condition, too, unless all features are replaced.
 
         Parameters
         ----------
@@ -113,8 +108,8 @@ class SurrogatePrior:
             its far draws look like several faces at once; nearer ones are more like faces, and more
             alike.
         yaw_emphasis : float, default=4.5
-            Factor on the effect of the turn of the head, 0 or more: 1 is what a regression on the
-            turn as it is read gives, more shows the turn better.
+            Factor on the effect of the yaw of the head, 0 or more: 1 is what a regression on the
+            yaw as it is read gives, more shows the yaw better.
 
         Returns
         -------
@@ -125,43 +120,43 @@ class SurrogatePrior:
         The conditional of a joint Gaussian: Bishop (2006), "Pattern recognition and machine
         learning", eqs. 2.81 and 2.82.
         """
-        known = _DRAWS.setdefault(self, {})
+        cached = _CACHE.setdefault(self, {})
         key = (mask.tobytes(), consistency, temperature, yaw_emphasis)
-        draw = known.get(key)
+        draw = cached.get(key)
         if draw is None:
-            draw = self._given(mask, consistency, temperature, yaw_emphasis)
-            if len(known) >= _REMEMBERED:
-                known.clear()
-            known[key] = draw
+            draw = self._condition(mask, consistency, temperature, yaw_emphasis)
+            if len(cached) >= _CACHE_SIZE:
+                cached.clear()
+            cached[key] = draw
         return draw
 
-    def _given(
+    def _condition(
         self, mask: NDArray[np.bool_], consistency: float, temperature: float, yaw_emphasis: float
     ) -> ConditionalDraw:
-        marked, kept = torch.tensor(mask), torch.tensor(~mask)
-        mean, effects, turn, covariance = (
+        replaced, observed = torch.tensor(mask), torch.tensor(~mask)
+        mean, effects, yaw, covariance = (
             torch.tensor(part)
             for part in (self.mean, self.effects, self.yaw_effect, self.covariance)
         )
         least = _TINY * covariance.trace() / len(mask) + _TINY**2
         joint = covariance + least * torch.eye(len(mask), dtype=covariance.dtype)
-        slope = torch.linalg.solve(joint[kept][:, kept], joint[kept][:, marked])
-        rest = joint[marked][:, marked] - joint[marked][:, kept] @ slope
-        # What the features given back do not tell of the attributes already.
-        effects = effects[:, marked] - effects[:, kept] @ slope
-        turn = (turn[marked] - turn[kept] @ slope) * kept.any()
+        slope = torch.linalg.solve(joint[observed][:, observed], joint[observed][:, replaced])
+        rest = joint[replaced][:, replaced] - joint[replaced][:, observed] @ slope
+        # Effects of the attributes beyond what the retained features predict.
+        effects = effects[:, replaced] - effects[:, observed] @ slope
+        yaw = (yaw[replaced] - yaw[observed] @ slope) * observed.any()
         factor = torch.linalg.cholesky((rest + rest.T) / 2).T  # noise @ factor: factor' factor
-        if mask.any() and (len(effects) or turn.any()):
-            contrasts = torch.stack([*_contrasts(effects, self.sizes), turn])
-            factor = _calm(factor, contrasts, consistency)
+        if mask.any() and (len(effects) or yaw.any()):
+            contrasts = torch.stack([*_contrasts(effects, self.sizes), yaw])
+            factor = _shrink_along(factor, contrasts, consistency)
         return ConditionalDraw(
             mask=mask,
             sizes=self.sizes,
             centre=self.centre,
-            intercept=(mean[marked] - mean[kept] @ slope).numpy(),
+            intercept=(mean[replaced] - mean[observed] @ slope).numpy(),
             effects=self.emphasis * effects.numpy(),
             yaw_scale=self.yaw_scale,
-            yaw_effect=yaw_emphasis * turn.numpy(),
+            yaw_effect=yaw_emphasis * yaw.numpy(),
             slope=slope.numpy(),
             factor=temperature * factor.numpy(),
         )
@@ -169,7 +164,7 @@ class SurrogatePrior:
 
 @dataclass(frozen=True)
 class ConditionalDraw:
-    """Draws of some features, given the kept attributes and the other features.
+    """Draws of some features, given the attributes and the other features.
 
     Attributes
     ----------
@@ -201,20 +196,19 @@ class ConditionalDraw:
         coordinates: NDArray,
         codes: NDArray[np.int64],
         noise: NDArray,
-        turns: NDArray[np.float64] | None = None,
+        yaw: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Replace the marked features of every row.
+        """Draw the replaced features of every row.
 
         Parameters
         ----------
         coordinates : ndarray of shape (n, n_features)
-            The marked ones are not looked at.
+            The replaced ones are not read.
         codes : ndarray of shape (n, n_attributes)
         noise : ndarray of shape (n, n_features)
             Standard normal.
-        turns : ndarray of shape (n,), optional
-            Which way heads are turned; None for any way. Farther than 2.5 standard deviations from
-            the mean is drawn as so far.
+        yaw : ndarray of shape (n,), optional
+            None averages over it. Clipped at 2.5 standard deviations from the mean.
 
         Returns
         -------
@@ -222,16 +216,16 @@ class ConditionalDraw:
         """
         # In double precision, so that the last bit of a sum, which may depend on how many rows
         # there are, is rounded away.
-        own = coordinates.astype(np.float64)
-        drawn = self.intercept + matmul(own[:, ~self.mask], self.slope)
+        features = coordinates.astype(np.float64)
+        drawn = self.intercept + matmul(features[:, ~self.mask], self.slope)
         drawn += matmul(one_hot(codes, self.sizes) - self.centre, self.effects)
-        if turns is not None:
+        if yaw is not None:
             mean, spread = self.yaw_scale
-            turned = np.clip((turns - mean) / spread, -_FARTHEST_TURN, _FARTHEST_TURN)
-            drawn += np.outer(turned, self.yaw_effect)
+            scaled_yaw = np.clip((yaw - mean) / spread, -_MAX_YAW, _MAX_YAW)
+            drawn += np.outer(scaled_yaw, self.yaw_effect)
         drawn += matmul(noise[:, self.mask].astype(np.float64), self.factor)
-        own[:, self.mask] = drawn
-        return own.astype(np.float32)
+        features[:, self.mask] = drawn
+        return features.astype(np.float32)
 
 
 def fit_prior(
@@ -239,14 +233,13 @@ def fit_prior(
     codes: NDArray[np.int64],
     sizes: list[int],
     people: NDArray[np.int64],
-    turns: NDArray[np.float64] | None = None,
+    yaw: NDArray[np.float64] | None = None,
 ) -> SurrogatePrior:
     """Estimate the surrogates' distribution.
 
-    The mean is a regression on the attributes, so that no cell needs people of its own; the
-    covariance is pooled over all rows and shrunk (Ledoit and Wolf 2004). Every named person counts
-    once. A crowd that nobody named teaches what the attributes look like; how its pictures differ
-    otherwise, in framing say, is regressed out.
+    The mean is a regression on the attributes, so no cell needs people of its own. The covariance
+    is pooled over all rows and shrunk (Ledoit and Wolf 2004). Every labelled person counts once.
+    How unlabelled images differ from labelled ones otherwise, in framing say, is regressed out.
 
     Parameters
     ----------
@@ -256,32 +249,37 @@ def fit_prior(
     sizes : list of int
     people : ndarray of shape (n_samples,)
         Person codes; -1 where unknown.
-    turns : ndarray of shape (n_samples,), optional
-        Which way heads are turned; None where this is not to be kept.
+    yaw : ndarray of shape (n_samples,), optional
+        None if it is no condition.
 
     Returns
     -------
     SurrogatePrior
     """
-    known: NDArray[np.bool_] = np.all(codes >= 0, axis=1)
-    if known.sum() < 2:
-        raise EdialsError(f"{int(known.sum())} images have all kept attributes; expected two.")
-    rows, weights = coordinates[known].astype(np.float64), row_weights(people, known)[known]
-    named = people[known] >= 0
-    indicators = one_hot(codes[known], sizes)
+    complete: NDArray[np.bool_] = np.all(codes >= 0, axis=1)
+    if complete.sum() < 2:
+        raise EdialsError(f"{int(complete.sum())} images have all attributes; expected two.")
+    rows, weights = (
+        coordinates[complete].astype(np.float64),
+        row_weights(people, complete)[complete],
+    )
+    named = people[complete] >= 0
+    indicators = one_hot(codes[complete], sizes)
     counted = weights * named if named.any() else weights
     centre = np.average(indicators, axis=0, weights=counted)
-    turned = np.zeros(len(rows)) if turns is None else turns[known]
-    mean = np.average(turned, weights=counted)
-    spread = np.sqrt(np.average((turned - mean) ** 2, weights=counted)) or 1.0
-    # The last column is what the crowd differs by: zero for the named, whom draws are to resemble.
+    scaled_yaw = np.zeros(len(rows)) if yaw is None else yaw[complete]
+    mean = np.average(scaled_yaw, weights=counted)
+    spread = np.sqrt(np.average((scaled_yaw - mean) ** 2, weights=counted)) or 1.0
+    # The last column is 1 for unlabelled images, so that draws resemble the labelled ones.
     predictors = np.column_stack(
-        [indicators - centre, (turned - mean) / spread, (~named) * float(named.any())]
+        [indicators - centre, (scaled_yaw - mean) / spread, (~named) * float(named.any())]
     )
     regression = Ridge(alpha=1.0).fit(predictors, rows, sample_weight=weights)
     residuals = rows - regression.predict(predictors)
     scaled = residuals * np.sqrt(weights / weights.sum())[:, None]
-    effects = _of_many_people(regression.coef_.T[:-2], indicators, centre, sizes, people[known])
+    effects = _merge_small_classes(
+        regression.coef_.T[:-2], indicators, centre, sizes, people[complete]
+    )
     return SurrogatePrior(
         sizes=sizes,
         centre=centre,
@@ -289,29 +287,26 @@ def fit_prior(
         effects=effects,
         yaw_scale=np.array([mean, spread]),
         yaw_effect=regression.coef_.T[-2],
-        # Shrunk: unshrunk, what is given back of a fitted photo would foretell what is replaced.
+        # Unshrunk, retained features of a fitted photo would predict its replaced ones.
         covariance=ledoit_wolf(scaled * np.sqrt(len(scaled)), assume_centered=True)[0],
     )
 
 
-def _of_many_people(
+def _merge_small_classes(
     effects: NDArray[np.float64],
     indicators: NDArray[np.float64],
     centre: NDArray[np.float64],
     sizes: list[int],
     people: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """The effects, but for classes of few people: there a draw would show what these look like.
-
-    Such a class is drawn as the mean of the others.
-    """
-    own = np.where(people >= 0, people, people.max(initial=0) + 1 + np.arange(len(people)))
+    """Give classes of few people the mean effect of the others: a draw must not show them."""
+    features = np.where(people >= 0, people, people.max(initial=0) + 1 + np.arange(len(people)))
     effects = effects.copy()
     ends = np.cumsum(sizes)
     for first, end in zip(ends - sizes, ends, strict=True):
         block = np.arange(first, end)
-        counts = [len(np.unique(own[indicators[:, column] > 0])) for column in block]
-        few = np.array(counts) < FEWEST_PEOPLE
+        counts = [len(np.unique(features[indicators[:, column] > 0])) for column in block]
+        few = np.array(counts) < MIN_PEOPLE_PER_CLASS
         shares = centre[block] * ~few
         total = shares.sum()
         effects[block[few]] = shares @ effects[block] / total if total else 0.0
@@ -319,15 +314,14 @@ def _of_many_people(
 
 
 def _contrasts(effects: torch.Tensor, sizes: list[int]) -> list[torch.Tensor]:
-    """What every class of an attribute differs by from the mean of its classes."""
+    """Effect of every class, less the mean effect of its attribute's classes."""
     return [row for block in effects.split(sizes) for row in block - block.mean(dim=0)]
 
 
-def _calm(factor: torch.Tensor, contrasts: torch.Tensor, consistency: float) -> torch.Tensor:
-    """Shrink the noise along the directions that what is given shows in.
-
-    In the whitened space the separating directions are those of the whitened contrasts.
-    """
+def _shrink_along(
+    factor: torch.Tensor, contrasts: torch.Tensor, consistency: float
+) -> torch.Tensor:
+    """Shrink the noise along the directions that separate classes, in the whitened space."""
     # noise @ factor = residual, so a residual r is the noise r @ inv(factor).
     whitened = torch.linalg.solve_triangular(factor.T, contrasts.T, upper=False)
     directions, spread, _ = torch.linalg.svd(whitened, full_matrices=False)
@@ -336,7 +330,7 @@ def _calm(factor: torch.Tensor, contrasts: torch.Tensor, consistency: float) -> 
     return factor - (1 - keep) * directions @ (directions.T @ factor)
 
 
-def choose(order: NDArray[np.int64], strength: float) -> NDArray[np.bool_]:
+def replacement_mask(order: NDArray[np.int64], strength: float) -> NDArray[np.bool_]:
     """Mark the features to replace: the first ``round(strength * n_features)`` of an order.
 
     Parameters

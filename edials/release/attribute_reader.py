@@ -1,8 +1,8 @@
-"""Which kept attributes an image shows: what is seen, and what is on record of whom it resembles.
+"""Predicting attributes: a classifier, corrected by records of the people whom an image resembles.
 
-At strength 1 the answer is all that a release tells about an image. Who is misread in the same way
-on every photo is marked by that among the others of their true cell; so what its user wrote down
-about the people of the fit helps to read them.
+At strength 1 the predicted attributes are all that a release tells about an image. A person whose
+attributes are always misclassified in the same way stands out from the rest of their cell, so the
+labels given in fit correct the classifier.
 """
 
 from __future__ import annotations
@@ -16,66 +16,66 @@ from scipy.special import log_softmax, softmax
 
 from .._labels import AttributeTargets, Labels
 from .._validation import matmul
-from .certification import RecogniserAdapter, View
+from .certification import CachedPredictions, RecogniserAdapter
 
-# An attribute belongs to people, not photos, if so many photos agree with their person's, and so
-# much of that is more than chance (Cohen's kappa): what is rare everywhere agrees by itself.
-_OF_PEOPLE, _KAPPA = 0.95, 0.9
-# How fast resemblance falls off, in standard deviations of an image's scores for all people.
-# Of 1, 2, 3, 4 and 6, this one reads enrolled people best at little cost for strangers.
+# An attribute belongs to people, not photos, if photos agree with their person's majority this
+# often and Cohen's kappa is this high: a rare class agrees often by chance.
+_MIN_AGREEMENT, _MIN_KAPPA = 0.95, 0.9
+# Inverse temperature of the resemblance, on scores standardised over people. Of 1, 2, 3, 4 and 6,
+# this one reads enrolled people best at little cost for strangers.
 _SHARPNESS = 3.0
-# The probability that a record leaves to what it does not say.
-_DOUBT = 0.01
+# Probability that a record leaves to other classes.
+_RECORD_ERROR = 0.01
 
 
 def attribute_records(
-    kept: AttributeTargets, people: Labels, classes: NDArray
+    attributes: AttributeTargets, people: Labels, classes: NDArray
 ) -> list[NDArray[np.float64]]:
-    """What is on record about the people a recogniser knows.
+    """Attributes of the people whom a recogniser knows.
 
     Parameters
     ----------
-    kept : AttributeTargets
+    attributes : AttributeTargets
     people : Labels
     classes : ndarray of shape (n_people,)
-        As the recogniser calls them.
+        In the recogniser's order.
 
     Returns
     -------
     list of ndarray of shape (n_people, n_classes)
-        For every attribute, 1 at a person's class; even where that is not known, and everywhere for
-        an attribute that differs between photos of one person, such as a smile.
+        For every attribute, 1 at a person's class. Even where it is unknown, and everywhere for an
+        attribute that differs between photos of one person, such as a smile.
     """
-    places = {name: place for place, name in enumerate(classes.tolist())}
-    known_as = np.array([places.get(name, -1) for name in people.classes.tolist()])
+    columns = {name: column for column, name in enumerate(classes.tolist())}
+    column_of = np.array([columns.get(name, -1) for name in people.classes.tolist()])
     records = []
-    for codes, size in zip(kept.codes.T, kept.sizes, strict=True):
+    for codes, size in zip(attributes.codes.T, attributes.sizes, strict=True):
         rows = (people.codes >= 0) & (codes >= 0)
         counts = np.zeros((len(people.classes), size))
         np.add.at(counts, (people.codes[rows], codes[rows]), 1)
         record = np.full((len(classes), size), 1 / size)
-        several = counts[counts.sum(axis=1) >= 2]  # one photo always agrees with itself
-        photos = max(several.sum(), 1)
-        agree, chance = several.max(axis=1).sum() / photos, ((several.sum(0) / photos) ** 2).sum()
-        if agree >= _OF_PEOPLE and agree - chance >= _KAPPA * (1 - chance):
-            sure = (counts.sum(axis=1) > 0) & (known_as >= 0)
-            record[known_as[sure]] = np.eye(size)[counts[sure].argmax(axis=1)]
+        repeated = counts[counts.sum(axis=1) >= 2]  # one photo always agrees with itself
+        photos = max(repeated.sum(), 1)
+        agree, chance = repeated.max(axis=1).sum() / photos, ((repeated.sum(0) / photos) ** 2).sum()
+        if agree >= _MIN_AGREEMENT and agree - chance >= _MIN_KAPPA * (1 - chance):
+            recorded = (counts.sum(axis=1) > 0) & (column_of >= 0)
+            record[column_of[recorded]] = np.eye(size)[counts[recorded].argmax(axis=1)]
         records.append(record)
     return records
 
 
 @dataclass(frozen=True)
 class AttributeReader:
-    """The attribute classifier's opinion, together with the records of the people of the fit.
+    """Predicts attributes as class codes.
 
     ``log p(a | x) + log(sum over people of P(p | x) [p's attribute is a] + 0.01)``, the most likely
-    class of each attribute. How much an image resembles people is the recogniser's scores,
-    standardized over people: any recogniser's scores will do.
+    class of each attribute. ``P(p | x)`` is a softmax of the recogniser's scores, standardised over
+    people, so that any recogniser serves.
 
     Attributes
     ----------
     classifier : AttributeClassifier or None
-        None keeps nothing.
+        None without attributes.
     recogniser : RecogniserAdapter
     records : list of ndarray of shape (n_people, n_classes)
         See :func:`attribute_records`.
@@ -87,17 +87,19 @@ class AttributeReader:
 
     @property
     def useful(self) -> bool:
-        """Whether the records say anything."""
+        """Whether any record differs from the uniform one."""
         return any(np.ptp(record) > 0 for record in self.records)
 
-    def codes(self, images: NDArray[np.uint8], view: View | None = None) -> NDArray[np.int64]:
+    def codes(
+        self, images: NDArray[np.uint8], predictions: CachedPredictions | None = None
+    ) -> NDArray[np.int64]:
         """Attributes of images as class codes.
 
         Parameters
         ----------
         images : ndarray of shape (n, height, width, 3), dtype uint8
-        view : View, optional
-            The recogniser's, if it has looked at the images already.
+        predictions : CachedPredictions, optional
+            The recogniser's, if there are any of these images.
 
         Returns
         -------
@@ -107,9 +109,9 @@ class AttributeReader:
             return np.empty((len(images), 0), dtype=np.int64)
         if not self.useful:
             return self.classifier.predict_codes(images)
-        seen_by_panel = self.recogniser.logits(images) if view is None else view.logits
-        scores = np.array(seen_by_panel, dtype=np.float64)
-        # A recogniser that says nothing about an image leaves it to the classifier.
+        logits = self.recogniser.logits(images) if predictions is None else predictions.logits
+        scores = np.array(logits, dtype=np.float64)
+        # Without finite scores the classifier decides alone.
         scores[~np.isfinite(scores).all(axis=1)] = 0.0
         spread = scores.std(axis=1, keepdims=True)
         scores = (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
@@ -118,7 +120,7 @@ class AttributeReader:
             [
                 (
                     log_softmax(seen.astype(np.float64), axis=1)
-                    + np.log(matmul(resemblance, r) + _DOUBT)
+                    + np.log(matmul(resemblance, r) + _RECORD_ERROR)
                 )
                 .argmax(axis=1)
                 .astype(np.int64)

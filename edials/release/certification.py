@@ -1,4 +1,4 @@
-"""The door: what every image must pass before it may leave, and the recogniser that watches it."""
+"""Certification: what every picture must pass before it may leave, and who checks it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ CERTIFIED, STRENGTHENED = "certified", "strengthened"
 #: Left as asked for at strength 0, or blanked: neither is part of a release.
 UNCERTIFIED, WITHHELD = "uncertified", "withheld"
 
-#: The door lets two pictures match as often as two different people do by chance.
-DOOR_FMR = 0.01
-# A picture this similar to its original is the original, saved again.
+#: False match rate of the threshold below which a picture does not match its original.
+CERTIFICATION_FMR = 0.01
+# A picture this similar to its original counts as a copy.
 _SAME_SSIM = 0.985
 _SAME_DIFFERENCE = 2.0  # mean absolute difference, in levels of 255
 
 
 class RecogniserAdapter:
-    """The identity classifier as the door sees it: whom does it name, and do two pictures match.
+    """One interface to any identity classifier: scores per person, embeddings, verification.
 
     Parameters
     ----------
@@ -36,20 +36,20 @@ class RecogniserAdapter:
         One of ours; a classifier of float32 images (a skorch net); or any scikit-learn classifier,
         on flat rows of pixels in [0, 1]. With ``embed`` (unit rows) and ``threshold(fmr)`` it
         verifies pairs as well.
-    fmr : float
+    fmr : float, default=0.01
         False match rate of the verification threshold.
     """
 
-    def __init__(self, classifier: Any, fmr: float):
+    def __init__(self, classifier: Any, fmr: float = CERTIFICATION_FMR):
         self.classifier = classifier
         self.fmr = fmr
         self.n_people = len(classifier.classes_)
         self.verifies = hasattr(classifier, "embed") and hasattr(classifier, "threshold")
         self.threshold = classifier.threshold(fmr) if self.verifies else np.nan
 
-    def view(self, pictures: NDArray[np.uint8]) -> View:
-        """The pictures as the classifier sees them."""
-        return View(self, pictures)
+    def predictions(self, pictures: NDArray[np.uint8]) -> CachedPredictions:
+        """Predictions for pictures, computed when they are first needed."""
+        return CachedPredictions(self, pictures)
 
     def logits(self, pictures: NDArray[np.uint8]) -> NDArray:
         """One score per picture and person, higher is more likely, shape (n, n_people)."""
@@ -71,28 +71,29 @@ class RecogniserAdapter:
             return np.full((len(pictures), 1), np.nan)
         return self.classifier.embed(as_input(self.classifier, pictures))
 
-    def candidates(self, view: View) -> NDArray[np.int64]:
-        """The quarter of the people that each picture most resembles, best first, as codes."""
+    def candidates(self, predictions: CachedPredictions) -> NDArray[np.int64]:
+        """Codes of the quarter of people with the highest scores, best first."""
         count = max(1, self.n_people // 4)
-        return np.argsort(-view.logits, axis=1, kind="stable")[:, :count]
+        return np.argsort(-predictions.logits, axis=1, kind="stable")[:, :count]
 
-    def names_any(self, view: View, candidates: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the person named is one of the original's candidates: evasion with a margin."""
-        return (candidates == view.logits.argmax(axis=1)[:, None]).any(axis=1)
+    def names_any(
+        self, predictions: CachedPredictions, candidates: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether the top person is among the original's candidates."""
+        return (candidates == predictions.logits.argmax(axis=1)[:, None]).any(axis=1)
 
-    def similarity(self, references: NDArray, view: View) -> NDArray[np.float64]:
-        """Cosine of every picture with its original's embedding; NaN if nothing can be embedded."""
-        return (references * view.embeddings).sum(axis=1, dtype=np.float64)
+    def similarity(
+        self, references: NDArray, predictions: CachedPredictions
+    ) -> NDArray[np.float64]:
+        """Cosine of every picture with its original's embedding; NaN without embeddings."""
+        return (references * predictions.embeddings).sum(axis=1, dtype=np.float64)
 
-    def matches(self, references: NDArray, view: View) -> NDArray[np.bool_]:
-        """Whether a picture matches its original's embedding; True where that cannot be said.
-
-        Never True for a classifier that does not verify.
-        """
+    def matches(self, references: NDArray, predictions: CachedPredictions) -> NDArray[np.bool_]:
+        """Whether a picture matches its original; True if unknown, False without verification."""
         if not self.verifies:
-            return np.zeros(len(view.pictures), dtype=bool)
-        # Not "above": a recogniser that gives everybody one embedding, or NaN, tells nothing.
-        return ~(self.similarity(references, view) < self.threshold)
+            return np.zeros(len(predictions.pictures), dtype=bool)
+        # Not "above": one embedding for everybody, or NaN, must not certify anything.
+        return ~(self.similarity(references, predictions) < self.threshold)
 
     def true_match_rate(self, pictures: NDArray[np.uint8], people: NDArray[np.int64]) -> float:
         """Share of pairs of one person above the threshold; NaN without such pairs or embeddings.
@@ -112,8 +113,8 @@ class RecogniserAdapter:
 
 
 @dataclass(frozen=True)
-class View:
-    """Pictures as a recogniser sees them: looked at once, and only for what is asked.
+class CachedPredictions:
+    """Pictures with what a recogniser predicts of them, each prediction computed once.
 
     Attributes
     ----------
@@ -169,41 +170,48 @@ def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> ND
     """
     same = np.zeros(len(pictures), dtype=bool)
     at_once = inference_batch_size(len(pictures), pictures.shape[1:])
-    every = max(4, pictures.shape[1] // 32)
+    row_stride = max(4, pictures.shape[1] // 32)
     for start in range(0, len(pictures), at_once):
         rows = slice(start, start + at_once)
-        # Both measures are means over channels and places. Where some of these rule a copy out,
-        # were all others perfect, the others need not be looked at.
-        unsure = start + np.flatnonzero(
-            _is_alike(originals[rows, ..., 1:2], pictures[rows, ..., 1:2], share=1 / 3, every=every)
+        # Both measures are means over channels and rows. Where a part of these rules a copy out,
+        # even if all others were equal, the others are not computed.
+        possible = start + np.flatnonzero(
+            _is_alike(
+                originals[rows, ..., 1:2],
+                pictures[rows, ..., 1:2],
+                share=1 / 3,
+                row_stride=row_stride,
+            )
         )
-        same[unsure] = _is_alike(originals[unsure], pictures[unsure])
+        same[possible] = _is_alike(originals[possible], pictures[possible])
     return same
 
 
 def _is_alike(
-    originals: NDArray[np.uint8], pictures: NDArray[np.uint8], share: float = 1.0, every: int = 1
+    originals: NDArray[np.uint8],
+    pictures: NDArray[np.uint8],
+    share: float = 1.0,
+    row_stride: int = 1,
 ) -> NDArray[np.bool_]:
-    """Whether pictures may be copies, judged by this share of their channels and some of the rows.
-
-    False only where the whole pictures would be told apart, too.
-    """
+    """Whether pictures may be copies, from some channels and rows; False only if certainly not."""
     if not len(pictures):
         return np.zeros(0, dtype=bool)
     first, second = to_tensor(originals), to_tensor(pictures)
-    dissimilarity = share / every * (1 - structural_similarity(first, second, every=every))
+    dissimilarity = (
+        share / row_stride * (1 - structural_similarity(first, second, row_stride=row_stride))
+    )
     difference = share * (first - second).abs().flatten(1).mean(1) * 255
     return ((1 - dissimilarity > _SAME_SSIM) | (difference < _SAME_DIFFERENCE)).numpy()
 
 
 def is_blank(pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether a picture holds nothing: no two pixels differ by more than two levels."""
+    """Whether a picture is blank: no two pixels differ by more than two levels."""
     flat = pictures.reshape(len(pictures), -1, 3)
     blank = np.zeros(len(flat), dtype=bool)
-    # Few pixels show that a picture is none; only where they do not are all of them looked at.
-    few = flat[:, :: max(1, flat.shape[1] // 64)]
-    unsure = np.flatnonzero((_spread(few) <= 2).all(axis=1))
-    blank[unsure] = (_spread(flat[unsure]) <= 2).all(axis=1)
+    # A few pixels rule most pictures out; only the others are read whole.
+    sample = flat[:, :: max(1, flat.shape[1] // 64)]
+    possible = np.flatnonzero((_spread(sample) <= 2).all(axis=1))
+    blank[possible] = (_spread(flat[possible]) <= 2).all(axis=1)
     return blank
 
 

@@ -1,8 +1,4 @@
-"""What is done to the features: which are replaced, chosen once, and how evasion pushes them away.
-
-Pure functions; what they are replaced by is drawn in :mod:`edials.latent.surrogates`. Coordinates
-are rows of shape (n, n_features).
-"""
+"""Evasion, the published loop: push features until a classifier no longer names the person."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-# Where the search along the path of evasion begins: about half way, in faces of LFW.
+# The first step tried, about half way on faces of LFW.
 _FIRST_STEP = 8
 
 
@@ -25,14 +21,13 @@ def evade(
     max_steps: int = 40,
     growth: float = 1.15,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Push the features that speak most for the person back, until they are no longer recognised.
+    """Push features against their attribution until the person is no longer recognised.
 
-    The published loop's path, for a batch: features in the order of their attribution, one more
-    feature each step, then half as many again and ``growth`` times as far. A feature moves to the
-    side where it speaks against the person, and the norm around the centre is kept. Every row takes
-    the least step at which it is not recognised, and one at least. It is bracketed, then bisected,
-    so a row that is recognised again beyond a step where it was not may take a later one; it never
-    takes one at which it was recognised.
+    The published path, for a batch: features in the order of their attribution, one more per step,
+    later half as many again and ``growth`` times as far. The norm around the centre is kept. Every
+    row takes the least step, from 1, at which it is not recognised. The step is bracketed, then
+    bisected, so a row that is recognised again later may take a later step, but never one at which
+    it was recognised.
 
     Parameters
     ----------
@@ -72,9 +67,9 @@ def evade(
         open_ended = above > max_steps
         further = (2 * below).clamp(min=_FIRST_STEP, max=max_steps)
         step = torch.where(open_ended, further, (below + above) // 2)
-        still = recognised(at(step, active), active).to(low.device)
-        low[active] = torch.where(still, step, below)
-        high[active] = torch.where(still, above, step)
+        recognised_now = recognised(at(step, active), active).to(low.device)
+        low[active] = torch.where(recognised_now, step, below)
+        high[active] = torch.where(recognised_now, above, step)
     found = high <= max_steps
     steps = torch.where(found, high, -1)
     return at(high.clamp_max(max_steps), torch.arange(len(low), device=low.device)), steps

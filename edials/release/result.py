@@ -1,4 +1,4 @@
-"""What became of images: row by row inside, and without what may not leave outside."""
+"""Results: pictures with verdicts, row by row, and the certified ones alone."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .certification import CERTIFIED, STRENGTHENED
 
 @dataclass(frozen=True)
 class AnonymizationResult:
-    """What became of every image. All but ``images`` is confidential: never part of a release.
+    """Certified images and every verdict. All but ``images`` is confidential, no part of a release.
 
     Attributes
     ----------
     images : ndarray of shape (n_certified, ...)
         Certified images only, in the layout and dtype of the input.
     kept_indices : ndarray of shape (n_certified,)
-        Which input each of them belongs to.
+        Input row of each of them.
     steps : ndarray of shape (n_samples,)
         Steps of ``perturbation="evade"``, from 1; 0 where a surrogate was drawn instead.
     scores : ndarray of shape (n_samples,)
-        Cosine of what was made with its original in the recogniser's eyes; NaN if it cannot embed.
+        Cosine of the recogniser's embeddings of output and original; NaN without embeddings.
     verdicts : ndarray of shape (n_samples,)
         ``"certified"``, ``"strengthened"`` (replaced by its strength-1 version), ``"withheld"``
         or, at strength 0, ``"uncertified"``; the last two are not among ``images``.
@@ -39,13 +39,15 @@ class AnonymizationResult:
 
     @classmethod
     def of(cls, outcome: Outcome, image_format: ImageFormat, first: int = 0) -> AnonymizationResult:
-        """Leave out what is not certified; ``first`` is the place of the first image."""
-        kept = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
-        return cls(image_format.restore(outcome.pictures[kept]), first + kept, *outcome[1:])
+        """Leave out what is not certified; ``first`` is the index of the first image."""
+        certified = np.flatnonzero(np.isin(outcome.verdicts, (CERTIFIED, STRENGTHENED)))
+        return cls(
+            image_format.restore(outcome.pictures[certified]), first + certified, *outcome[1:]
+        )
 
 
 class Outcome(NamedTuple):
-    """What became of a batch, row by row.
+    """Pictures and verdicts of a batch, row by row.
 
     Attributes
     ----------
@@ -53,7 +55,7 @@ class Outcome(NamedTuple):
     steps : ndarray of shape (n,), dtype int64
         Steps of evasion; 0 where a surrogate was drawn.
     scores : ndarray of shape (n,)
-        Cosine with the original in the recogniser's eyes.
+        Cosine of the recogniser's embeddings of output and original.
     verdicts : ndarray of shape (n,)
     """
 

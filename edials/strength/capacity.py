@@ -1,8 +1,4 @@
-"""What leaves when features are given back, and the most that anybody could learn from it.
-
-The attackers of :mod:`edials.strength.leakage` learn from a few photos of everybody; the limit here
-is for those who have any number.
-"""
+"""The capacity of retained features: what attackers with any number of photos could learn."""
 
 from __future__ import annotations
 
@@ -18,65 +14,62 @@ from ..metrics.permutation import mean_scores_by_person
 
 
 class RetainedFeatures(NamedTuple):
-    """What attackers are given, photo by photo.
+    """What attackers see of photos.
 
     Attributes
     ----------
     features : ndarray of shape (n, n_features)
-        In the order of replacement: the last ones are given back first.
+        In the order of replacement: the last ones are retained first.
     people : ndarray of shape (n,)
-        Codes 0, 1, ... of those who are shared out.
-    always : ndarray of shape (n, n_always), optional
-        What is given back with any feature.
+        Codes 0, 1, ... of the people in the split.
+    covariates : ndarray of shape (n, n_covariates), optional
+        Retained together with any feature.
     """
 
     features: NDArray[np.float32]
     people: NDArray[np.int64]
-    always: NDArray[np.float32] | None = None
+    covariates: NDArray[np.float32] | None = None
 
     def last(self, count: int) -> NDArray:
-        """What leaves when so many features are given back."""
-        own = self.features[:, self.features.shape[1] - count :]
-        return own if self.always is None or not count else np.hstack([own, self.always])
+        """What leaves when ``count`` features are retained."""
+        features = self.features[:, self.features.shape[1] - count :]
+        if self.covariates is None or not count:
+            return features
+        return np.hstack([features, self.covariates])
 
 
 def capacity_of(
     pairs: list[tuple[RetainedFeatures, RetainedFeatures]],
     cells: NDArray[np.int64],
     count: int,
-    of_seen: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
+    training_pairs: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
 ) -> tuple[float, float]:
-    """What attackers could find who had any number of photos to learn from, for small leakages.
+    """Estimate the capacity of a Gaussian channel from people to retained features, to first order.
 
-    ``tr(S_w^-1 S_b) / (2 ln 2)`` bits, to first order the capacity ``log2 det(I + S_w^-1 S_b) / 2``
-    of a Gaussian channel, which is never above it. ``S_w`` is the spread of a person's photos, and
-    ``S_b``, of people inside their cells, the covariance of their means in one set of photos with
-    those in another. So nothing has to be taken off for how far the means of few photos scatter,
-    which differs from person to person. An attacker who learns from a few photos of everybody finds
-    less than is there.
+    ``tr(S_w^-1 S_b) / (2 ln 2)`` bits, an upper bound of ``log2 det(I + S_w^-1 S_b) / 2``. ``S_w``
+    is the covariance within people. ``S_b`` is the covariance, inside cells, of people's means in
+    one set of photos with their means in another, so that sampling noise of the means cancels.
 
-    Where networks have seen a set, what they take off of a person may be all there, and only a part
-    in photos they have not seen: then the two sets do not vary together. So what any two photos of
-    the second set have in common is looked at, too, and the greater is told, with the error of what
-    is between sets, of more photos: that of the few photos of one set is several times as large,
-    and would hide everything. So the error is too small where networks have learned by heart.
+    On training photos networks remove identity better than on new ones, and then the two sets do
+    not covary. So the between-person covariance inside the second set is estimated as well, and the
+    larger estimate is returned, with the error of the first: the other's is several times as large.
+    The error is too small if networks have memorised their photos.
 
     Parameters
     ----------
     pairs : list of tuple (RetainedFeatures, RetainedFeatures)
-        Two sets of photos, both of everybody, by a basis that saw neither; what is found for a
-        person is averaged over the pairs. No network has seen the second sets.
+        Two sets of photos of everybody, by a basis that saw neither; averaged over the pairs. No
+        network has seen the second sets.
     cells : ndarray of shape (n_people,)
     count : int
-        Features given back.
-    of_seen : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
-        More pairs, of which only what is between the sets is looked at.
+        Features retained.
+    training_pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
+        More pairs, used for the covariance between the two sets only.
 
     Returns
     -------
     bits, error : float
-        Mean over the people who share their cell, and its standard error. An estimate of next to
-        nothing may fall below 0.
+        Mean over the people who share their cell, and its standard error. May be below 0.
 
     References
     ----------
@@ -84,53 +77,55 @@ def capacity_of(
     """
     if not count:
         return 0.0, 0.0
-    told = [_limits_of_people(*pair, cells, count) for pair in (*pairs, *of_seen)]
-    between = np.mean([across for across, _ in told], axis=0)
-    inside = np.mean([within for _, within in told[: len(pairs)]], axis=0)
+    estimates = [_capacity_of_people(*pair, cells, count) for pair in (*pairs, *training_pairs)]
+    between = np.mean([across for across, _ in estimates], axis=0)
+    within_set = np.mean([within for _, within in estimates[: len(pairs)]], axis=0)
     bits, error = mean_and_error(between)
-    return max(bits, mean_and_error(inside)[0]), error
+    return max(bits, mean_and_error(within_set)[0]), error
 
 
-def _limits_of_people(
+def _capacity_of_people(
     first: RetainedFeatures, second: RetainedFeatures, cells: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
-    """Every person's share of the limit, in bits, cell by cell: across sets, within the second."""
-    rows = [part.last(count).astype(np.float64) for part in (first, second)]
+    """Share of every person in bits, cell by cell: between the sets, and inside the second."""
+    rows = [photos.last(count).astype(np.float64) for photos in (first, second)]
     means = [
-        mean_scores_by_person(own, part.people, len(cells))
-        for own, part in zip(rows, (first, second), strict=True)
+        mean_scores_by_person(features, photos.people, len(cells))
+        for features, photos in zip(rows, (first, second), strict=True)
     ]
     deviations = [
-        own - mean[part.people]
-        for own, mean, part in zip(rows, means, (first, second), strict=True)
+        features - mean[photos.people]
+        for features, mean, photos in zip(rows, means, (first, second), strict=True)
     ]
-    white = _whitening(np.concatenate(deviations), 2 * len(cells))
-    here, there = (mean @ white for mean in means)
-    # How far the means of the second set scatter, by the photos they are of.
+    whitening = _whitening(np.concatenate(deviations), 2 * len(cells))
+    first_means, second_means = (mean @ whitening for mean in means)
+    # Sampling variance of the second means, from the photos that they are means of.
     photos = np.bincount(second.people, minlength=len(cells))
-    squares = np.bincount(second.people, ((deviations[1] @ white) ** 2).sum(axis=1), len(cells))
-    scatter = squares / np.maximum(photos * (photos - 1), 1)
-    told: list[NDArray[np.float64]] = []
+    squares = np.bincount(second.people, ((deviations[1] @ whitening) ** 2).sum(axis=1), len(cells))
+    sampling = squares / np.maximum(photos * (photos - 1), 1)
+    bits: list[NDArray[np.float64]] = []
     for cell in np.unique(cells):
         members = np.flatnonzero(cells == cell)
         if len(members) > 1:
-            ours, others = (table[members] - table[members].mean(axis=0) for table in (here, there))
-            # The cell's mean is one of its own.
-            own = len(members) / (len(members) - 1)
-            across = own * (ours * others).sum(axis=1)
-            within = own * (others**2).sum(axis=1) - scatter[members]
-            told.append(np.array([across, within]))
-    return np.concatenate(told, axis=1) / (2 * np.log(2)) if told else np.empty((2, 0))
+            ours, others = (
+                table[members] - table[members].mean(axis=0)
+                for table in (first_means, second_means)
+            )
+            freedom = len(members) / (len(members) - 1)
+            across = freedom * (ours * others).sum(axis=1)
+            within = freedom * (others**2).sum(axis=1) - sampling[members]
+            bits.append(np.array([across, within]))
+    return np.concatenate(bits, axis=1) / (2 * np.log(2)) if bits else np.empty((2, 0))
 
 
-def _whitening(deviations: NDArray[np.float64], known: int) -> NDArray[np.float64]:
-    """What makes the spread of photos about so many known means one in every direction."""
-    # At one scale, or the shrinking below would drown the quiet ones.
-    spread = deviations.std(axis=0)
-    spread = np.where(spread > 0, spread, 1)
-    freedom = len(deviations) / (len(deviations) - known)
-    covariance = ledoit_wolf(deviations / spread, assume_centered=True)[0] * freedom
-    return np.linalg.cholesky(np.linalg.inv(covariance)) / spread[:, None]
+def _whitening(deviations: NDArray[np.float64], n_means: int) -> NDArray[np.float64]:
+    """Whitening matrix of the deviations from this many means, shape (count, count)."""
+    # At one scale, or the shrinkage would drown the features of small variance.
+    std = deviations.std(axis=0)
+    std = np.where(std > 0, std, 1)
+    freedom = len(deviations) / (len(deviations) - n_means)
+    covariance = ledoit_wolf(deviations / std, assume_centered=True)[0] * freedom
+    return np.linalg.cholesky(np.linalg.inv(covariance)) / std[:, None]
 
 
 def mean_and_error(values: NDArray) -> tuple[float, float]:

@@ -1,65 +1,83 @@
-"""How much is given back: what calibration measures, beside what is left to see.
-
-The measuring is done in :mod:`edials.strength.leakage`; here are the photos, the trial basis and
-the pictures of one fit.
-"""
+"""The frontier of ``strength="auto"``: leakage, and what stays visible, by retained features."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from .._labels import AttributeTargets, Labels
 from .._splits import sample_across_people
-from .._validation import to_tensor, to_uint8
-from ..fitting.latent_model import as_labels, fit_basis
-from ..latent.identity_regression import fit_identity_regression
-from ..latent.surrogates import choose
+from .._validation import to_tensor
+from ..fitting.data import Encoding, TrainingData
+from ..fitting.latent_model import attribute_labels, fit_features
+from ..metrics.head_pose import yaw_proxy
 from ..metrics.risk import attribute_cells, attribute_floor
 from ..metrics.ssim import structural_similarity
-from ..release.engine import Engine
+from ..release.attribute_reader import AttributeReader
+from ..release.generation import SurrogateGenerator
 from .capacity import RetainedFeatures
 from .leakage import measure
 from .splits import CalibrationSplit, random_half_splits
 
-_SHOWN_ROWS = 128
+
+@dataclass(frozen=True, eq=False)
+class FeatureTrial:
+    """What would be retained of photos, by features that are fitted without these photos.
+
+    Attributes
+    ----------
+    autoencoder : fitted autoencoder
+    encoding : Encoding
+    data : TrainingData
+        Of the same rows.
+    order : ndarray of shape (n_features,)
+        Order of replacement.
+    basis : {"identity", "raw"}
+    """
+
+    autoencoder: Any
+    encoding: Encoding
+    data: TrainingData
+    order: NDArray[np.int64]
+    basis: str
+
+    def retained(
+        self, first: NDArray[np.int64], second: NDArray[np.int64], names: NDArray[np.int64]
+    ) -> tuple[RetainedFeatures, RetainedFeatures]:
+        """Features of two sets of rows, fitted on all other rows; people as indices of names."""
+        others = np.setdiff1d(np.arange(len(self.data.images)), np.concatenate([first, second]))
+        features = fit_features(
+            self.autoencoder,
+            self.encoding.take(others),
+            self.data.take(others),
+            np.arange(len(others)),
+            self.basis,
+        )
+        yaw = yaw_proxy(self.data.images)
+        covariates = (yaw[:, None] / (yaw.std() or 1.0)).astype(np.float32)
+
+        def of(rows: NDArray[np.int64]) -> RetainedFeatures:
+            photos = self.encoding.take(rows)
+            coordinates = features.residual_coordinates(photos.latents, photos.embeddings)
+            people = np.searchsorted(names, self.data.people.codes[rows])
+            return RetainedFeatures(coordinates[:, self.order], people, covariates[rows])
+
+        return of(first), of(second)
 
 
 def fit_frontier(
-    engine: Engine,
-    images: NDArray,
-    latents: NDArray[np.float32],
-    embeddings: NDArray[np.float32],
-    turns: NDArray[np.float64],
-    people: Labels,
-    kept: AttributeTargets | None,
-    shares: CalibrationSplit,
-    order: NDArray[np.int64],
-    basis: str,
-    seed: int,
+    trial: FeatureTrial, split: CalibrationSplit, reader: AttributeReader, seed: int
 ) -> dict[str, NDArray]:
-    """What is leaked when the last 0, 1, 2, ... features are given back.
+    """Measure the leakage when the last 0, 1, 2, ... features are retained.
 
     Parameters
     ----------
-    engine : Engine
-        Of the final fit, for what is read off the judged photos.
-    images : ndarray of shape (n_samples, height, width, 3)
-    latents : ndarray of shape (n_samples, n_features)
-    embeddings : ndarray of shape (n_samples, embedding_dim)
-        What the recogniser makes of the images.
-    turns : ndarray of shape (n_samples,)
-        Which way heads are turned, given back with any feature.
-    people : Labels
-    kept : AttributeTargets or None
-    shares : CalibrationSplit
-    order : ndarray of shape (n_features,)
-        The first to be replaced first.
-    basis : {"identity", "raw"}
+    trial : FeatureTrial
+    split : CalibrationSplit
+    reader : AttributeReader
     seed : int
 
     Returns
@@ -69,102 +87,71 @@ def fit_frontier(
         ``leakage_high`` (95 %, the latter also for attackers with any number of photos), and
         ``floor``.
     """
-    names, codes = np.unique(people.codes[shares.judged], return_inverse=True)
-
-    def evidence(
-        first: NDArray[np.int64], second: NDArray[np.int64]
-    ) -> tuple[RetainedFeatures, RetainedFeatures]:
-        """What is given back of two sets of photos, by a trial fit on all others."""
-        fitted_on = np.setdiff1d(np.arange(len(images)), np.concatenate([first, second]))
-        part = fit_identity_regression(
-            latents[fitted_on], embeddings[fitted_on], people.codes[fitted_on]
-        )
-        given = part.residualize(latents, embeddings)
-        trial = fit_basis(
-            engine.autoencoder,
-            given[fitted_on],
-            people.codes[fitted_on],
-            None if kept is None else kept.take(fitted_on),
-            basis,
-        )
-        always = (turns[:, None] / (turns.std() or 1.0)).astype(np.float32)
-
-        def of(rows: NDArray[np.int64]) -> RetainedFeatures:
-            own = np.searchsorted(names, people.codes[rows])
-            features = trial.rotate(torch.from_numpy(given[rows])).numpy()[:, order]
-            return RetainedFeatures(features, own, always[rows])
-
-        return of(first), of(second)
-
-    codes_read = engine.reader.codes(to_uint8(images[shares.judged]))
-    read = np.unique(codes_read, axis=0, return_inverse=True)[1].ravel()
-    table = None if kept is None else kept.table().iloc[shares.judged]
-    first = np.unique(codes, return_index=True)[1]
-    cells = np.unique(attribute_cells(codes, table)[first], return_inverse=True)[1]
-
-    halvings = random_half_splits(people.codes, shares, seed)
-    # The very first half is the gallery.
-    asked, *more = [evidence(half, shares.judged) for halving in halvings for half in halving]
-    found = measure(
-        *asked,
-        read,
+    probe = trial.data.take(split.probe)
+    names, first_photo, people = np.unique(
+        probe.people.codes, return_index=True, return_inverse=True
+    )
+    predicted_codes = reader.codes(probe.images)
+    predicted_cells = np.unique(predicted_codes, axis=0, return_inverse=True)[1].ravel()
+    table = None if probe.attributes is None else probe.attributes.table()
+    cells = np.unique(attribute_cells(people, table)[first_photo], return_inverse=True)[1]
+    halves = random_half_splits(trial.data.people.codes, split, seed)
+    # The first half of the first pair is the gallery.
+    gallery_and_probe, *more = [
+        trial.retained(half, split.probe, names) for pair in halves for half in pair
+    ]
+    frontier = measure(
+        *gallery_and_probe,
+        predicted_cells,
         cells,
         seed,
         pairs=more,
-        of_seen=[evidence(*halving) for halving in halvings],
+        training_pairs=[trial.retained(*pair, names) for pair in halves],
     )
-    reach = norm.ppf(0.975) * found["leakage_error"]
-    found["strength"] = 1 - found["n_retained"] / len(order)
-    found["leakage_low"] = found["leakage_bits"] - reach
-    limit = found["capacity_bits"] + norm.ppf(0.975) * found["capacity_error"]
-    found["leakage_high"] = np.maximum(found["leakage_bits"] + reach, limit)
-    found["floor"] = np.full(len(reach), attribute_floor(np.arange(len(cells)), cells))
-    return found
+    margin = norm.ppf(0.975) * frontier["leakage_error"]
+    capacity_high = frontier["capacity_bits"] + norm.ppf(0.975) * frontier["capacity_error"]
+    frontier["strength"] = 1 - frontier["n_retained"] / len(trial.order)
+    frontier["leakage_low"] = frontier["leakage_bits"] - margin
+    frontier["leakage_high"] = np.maximum(frontier["leakage_bits"] + margin, capacity_high)
+    frontier["floor"] = np.full(len(margin), attribute_floor(np.arange(len(cells)), cells))
+    return frontier
 
 
 def evaluate_visual_utility(
-    engine: Engine,
-    images: NDArray,
-    people: NDArray[np.int64],
-    kept: AttributeTargets | None,
-    order: NDArray[np.int64],
-    strengths: NDArray[np.float64],
+    generator: SurrogateGenerator,
+    reader: AttributeReader,
+    probe: TrainingData,
+    masks: list[NDArray[np.bool_]],
     seed: int,
 ) -> dict[str, NDArray]:
-    """What is left to see of photos at some strengths.
+    """Measure what releases still show of photos that no network saw.
 
     Parameters
     ----------
-    engine : Engine
-    images : ndarray of shape (n_samples, height, width, 3)
-        Photos that no network was fitted on; of many, some of everybody are looked at.
-    people : ndarray of shape (n_samples,)
-    kept : AttributeTargets or None
-    order : ndarray of shape (n_features,)
-    strengths : ndarray of shape (n_steps,)
+    generator : SurrogateGenerator
+    reader : AttributeReader
+    probe : TrainingData
+        Up to 128 photos of it are used.
+    masks : list of ndarray of bool, shape (n_features,)
+        Features to replace, for every step.
     seed : int
 
     Returns
     -------
     dict of str to ndarray of shape (n_steps,)
-        ``ssim`` with the originals, and ``utility`` (balanced accuracy of the kept attributes in
-        the attribute classifier's eyes; NaN without).
+        ``ssim`` with the originals, and ``utility``: the attribute classifier's balanced accuracy,
+        NaN without attributes.
     """
-    shown = sample_across_people(people, seed, _SHOWN_ROWS)
-    originals = to_uint8(images[shown])
-    table = None if kept is None else kept.table().iloc[shown]
-    left = [_seen(engine, originals, table, order, strength) for strength in strengths]
-    ssim, utility = (np.array(column) for column in zip(*left, strict=True))
-    return {"ssim": ssim, "utility": utility}
-
-
-def _seen(
-    engine: Engine, originals: NDArray, table: Any, order: NDArray[np.int64], strength: float
-) -> tuple[float, float]:
-    """Similarity with the originals, and utility."""
-    draw = engine.prior.given(choose(order, strength), temperature=engine.temperature)
-    pictures = engine.replace(originals, engine.reader.codes(originals), draw)
-    similar = structural_similarity(to_tensor(originals), to_tensor(pictures)).mean()
-    if table is None:
-        return float(similar), float("nan")
-    return float(similar), float(engine.reader.classifier.score(pictures, as_labels(table)))
+    sample = probe.take(sample_across_people(probe.people.codes, seed, 128))
+    predictions = reader.recogniser.predictions(sample.images)
+    codes = reader.codes(sample.images, predictions)
+    originals = to_tensor(sample.images)
+    ssim, utility = [], []
+    for mask in masks:
+        pictures = generator.replace(predictions, codes, mask)
+        ssim.append(float(structural_similarity(originals, to_tensor(pictures)).mean()))
+        score = float("nan")
+        if sample.attributes is not None:
+            score = float(reader.classifier.score(pictures, attribute_labels(sample.attributes)))
+        utility.append(score)
+    return {"ssim": np.array(ssim), "utility": np.array(utility)}

@@ -1,22 +1,22 @@
-"""The risk budget: how many features may be given back before they tell who somebody is.
+"""Leakage of retained features, measured by attacking the features themselves.
 
-What leaves is a function of the features given back, the attributes that were read, and chance, but
-for the few pictures that the door has made again. So attackers are shown these features bare: a
-picture made of them holds no more, and nothing has to be decoded to try. They learn from photos
-that the trial basis did not see, because a basis is blind to what it was fitted on: directions in
-which its own photos' means agree look harmless.
+A release is a function of the retained features, the predicted attributes and noise, apart from the
+few pictures that certification rejects. A picture holds no more than these, so they are attacked
+without decoding. Attackers learn from photos that the trial basis did not see: on its own photos a
+basis underestimates identity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.naive_bayes import GaussianNB
 
 from .._discriminant import discriminant
-from ..metrics.album import successes
+from ..metrics.album import rank_1_success
 from ..metrics.leakage import (
     Calibration,
     calibrate,
@@ -27,24 +27,14 @@ from ..metrics.leakage import (
 )
 from ..metrics.permutation import (
     mean_scores_by_person,
-    null_of_mean,
+    permutation_null,
     permutation_p_value,
     permute_within_cells,
 )
 from .capacity import RetainedFeatures, capacity_of, mean_and_error
 
-# Numbers of features that are tried: about half as many again each time.
+# Numbers of retained features that are tried, each about 1.5 times the one before.
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
-
-
-_SHRINKAGES = (0.1, 0.5)
-
-
-_WORKS = 0.01
-
-
-# A person's readings count beside so many as those of the cell are.
-_PSEUDO_COUNT = 2.0
 
 
 def steps_of(n_features: int) -> list[int]:
@@ -52,152 +42,159 @@ def steps_of(n_features: int) -> list[int]:
     return [0, *(step for step in _STEPS if step < n_features), n_features]
 
 
+class _Probe(NamedTuple):
+    """What attackers are evaluated on.
+
+    ``people`` and ``predicted_cells`` have shape (n_probe,), ``cells`` (n_people,); ``fold`` is 0
+    or 1 for every photo, ``permutations`` as of :func:`permute_within_cells`.
+    """
+
+    people: NDArray[np.int64]
+    predicted_cells: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    permutations: NDArray
+
+
 def measure(
     gallery: RetainedFeatures,
-    judged: RetainedFeatures,
-    read: NDArray[np.int64],
+    probe: RetainedFeatures,
+    predicted_cells: NDArray[np.int64],
     cells: NDArray[np.int64],
     seed: int,
-    counts: list[int] | None = None,
     pairs: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
-    of_seen: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
+    training_pairs: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
 ) -> dict[str, NDArray]:
-    """Leakage of the last 0, 1, 2, ... features, by the attackers of this file.
+    """Measure the leakage of the last 0, 1, 2, ... features.
 
     Parameters
     ----------
-    gallery, judged : RetainedFeatures
-    read : ndarray of shape (n_judged,)
-        The cell that was read off every judged photo, as a code 0, 1, ...
+    gallery, probe : RetainedFeatures
+    predicted_cells : ndarray of shape (n_probe,)
+        Cell predicted for every probe photo, as a code 0, 1, ...
     cells : ndarray of shape (n_people,)
-        Cell of every person.
+        True cell of every person.
     seed : int
-        Of the division of the judged photos, and of exchanged people.
-    counts : list of int, optional
-        Numbers of features to try; None tries :func:`steps_of` them.
+        Of the two folds of the probe, and of the permutations.
     pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
-        More pairs of sets of photos of everybody, each by a trial basis that saw neither, for a
-        limit that depends less on which photos those were. No network has seen the second sets.
-    of_seen : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
+        More pairs of photo sets, each by a trial basis that saw neither, for the capacity. No
+        network has seen the second sets.
+    training_pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
         The same, of photos that networks may have seen.
 
     Returns
     -------
-    dict of str to ndarray
-        By number of features: ``n_retained``, ``leakage_bits``, ``leakage_error`` (standard error
-        over people), ``capacity_bits`` and ``capacity_error`` (see :func:`capacity_of`),
-        ``in_cell_excess``, ``album_excess``, ``works`` (whether people are told apart at all),
-        ``people`` (how many share their cell: means are over them, and NaN without two).
+    dict of str to ndarray of shape (n_steps,)
+        ``n_retained``, ``leakage_bits``, ``leakage_error`` (standard error over people),
+        ``capacity_bits`` and ``capacity_error`` (see :func:`capacity_of`), ``in_cell_excess``,
+        ``album_excess``, ``attack_succeeds`` (whether people are told apart at all), ``people``
+        (how many share their cell: means are over them, and NaN below two).
     """
-    turn = np.zeros(len(judged.people), dtype=np.int64)
+    fold = np.zeros(len(probe.people), dtype=np.int64)
     generator = np.random.default_rng(seed)
-    for person in np.unique(judged.people):
-        own = generator.permutation(np.flatnonzero(judged.people == person))
-        turn[own] = np.arange(len(own)) % 2
-    exchanged = permute_within_cells(cells, seed=seed)
-    counts = steps_of(gallery.features.shape[1]) if counts is None else counts
-    rows = [_leak(gallery, judged, read, cells, turn, count, exchanged) for count in counts]
-    names = ("n_retained", "leakage_bits", "leakage_error", "in_cell_excess", "album_excess")
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    found = dict(zip((*names, "works"), columns, strict=True))
-    # Readings that are noise cost bits, which a sane attacker would not pay.
-    found["leakage_bits"] = found["leakage_bits"] - min(found["leakage_bits"][0], 0.0)
-    pairs = [(gallery, judged), *pairs]
-    limits = np.array([capacity_of(pairs, cells, count, of_seen) for count in counts])
-    told = np.full(len(counts), int(_sharing(judged.people, cells).sum()))
-    return found | {"capacity_bits": limits[:, 0], "capacity_error": limits[:, 1], "people": told}
+    for person in np.unique(probe.people):
+        rows = generator.permutation(np.flatnonzero(probe.people == person))
+        fold[rows] = np.arange(len(rows)) % 2
+    permutations = permute_within_cells(cells, seed=seed)
+    asked = _Probe(probe.people, predicted_cells, cells, fold, permutations)
+    counts = steps_of(gallery.features.shape[1])
+    steps = [_attack(gallery, probe, asked, count) for count in counts]
+    frontier = {name: np.array([step[name] for step in steps]) for name in steps[0]}
+    # Noisy attribute predictions cost bits, which a sane attacker would not pay.
+    frontier["leakage_bits"] = frontier["leakage_bits"] - min(frontier["leakage_bits"][0], 0.0)
+    pairs = [(gallery, probe), *pairs]
+    capacities = np.array([capacity_of(pairs, cells, count, training_pairs) for count in counts])
+    frontier["capacity_bits"], frontier["capacity_error"] = capacities.T
+    n_people = int(_shares_cell(probe.people, cells).sum())
+    return frontier | {"people": np.full(len(counts), n_people)}
 
 
-def _sharing(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Who, of the people with photos, shares a cell: of others nothing can be told beyond it."""
+def _shares_cell(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the people with photos share their cell; of others nothing is left to learn."""
     return np.bincount(cells)[cells[np.unique(people)]] > 1
 
 
-def _leak(
-    gallery: RetainedFeatures,
-    judged: RetainedFeatures,
-    read: NDArray[np.int64],
-    cells: NDArray[np.int64],
-    turn: NDArray[np.int64],
-    count: int,
-    exchanged: NDArray,
-) -> tuple[float, ...]:
-    """One number of features: calibrated on each half of the judged photos, judged on the other."""
+def _attack(
+    gallery: RetainedFeatures, probe: RetainedFeatures, asked: _Probe, count: int
+) -> dict[str, float]:
+    """Attack one number of features: calibrate on each fold of the probe, evaluate on the other."""
+    people, _, cells, fold, permutations = asked
     n_people = len(cells)
-    found = _scores(gallery.last(count), gallery.people, judged.last(count)) if count else []
-    totals, of_features = np.empty((2, len(turn), n_people))
+    attackers = _scores(gallery.last(count), gallery.people, probe.last(count)) if count else []
+    totals, feature_scores = np.empty((2, len(fold), n_people))
     for half in (0, 1):
-        known, asked = turn == half, turn != half
-        # Doubt would hide a small leak behind an error of zero.
-        calibrations = [calibrate(s[known], judged.people[known], cells, doubt=None) for s in found]
-        best = _best(found, calibrations, judged.people, cells, known)
-        total = _from_readings(read, judged.people, cells, known)[read[asked]]
-        ours = 0.0 if best is None else calibrations[best](found[best][asked])
-        of_features[asked] = ours
-        totals[asked] = total + ours
-    people = judged.people
+        known, rest = fold == half, fold != half
+        # A minimum z would hide a small leak behind an error of zero.
+        calibrations = [calibrate(s[known], people[known], cells, min_z=None) for s in attackers]
+        best = _best_attacker(attackers, calibrations, people, cells, known)
+        scores = 0.0 if best is None else calibrations[best](attackers[best][rest])
+        feature_scores[rest] = scores
+        totals[rest] = _cell_log_likelihood(asked, known)[asked.predicted_cells[rest]] + scores
     log_q = in_cell_log_probabilities(totals, people, cells)
     bits = mean_by_person(in_cell_bits(log_q, people, cells), people)
     chance = mean_by_person(1 / np.bincount(cells)[cells[people]], people)
     excess = mean_by_person(rank_hits(log_q, people, 1), people) - chance
     table = mean_scores_by_person(totals, people, n_people)
     pooled = table * np.bincount(people, minlength=n_people)[:, None]
-    album = successes(in_cell_log_probabilities(pooled, np.arange(n_people), cells))
-    works = (
-        permutation_p_value(mean_scores_by_person(of_features, people, n_people), exchanged)
-        <= _WORKS
+    album = rank_1_success(in_cell_log_probabilities(pooled, np.arange(n_people), cells))
+    p_value = permutation_p_value(
+        mean_scores_by_person(feature_scores, people, n_people), permutations
     )
-    above = float(np.diagonal(album).mean()) - null_of_mean(album, exchanged)[0]
-    shared = _sharing(people, cells)
-    mean, error = mean_and_error(bits[shared])
-    return count, mean, error, mean_and_error(excess[shared])[0], above, works
+    shared = _shares_cell(people, cells)
+    leakage, error = mean_and_error(bits[shared])
+    return {
+        "n_retained": count,
+        "leakage_bits": leakage,
+        "leakage_error": error,
+        "in_cell_excess": mean_and_error(excess[shared])[0],
+        "album_excess": float(np.diagonal(album).mean()) - permutation_null(album, permutations)[0],
+        "attack_succeeds": p_value <= 0.01,
+    }
 
 
-def _scores(seen: NDArray, people: NDArray[np.int64], asked: NDArray) -> list[NDArray[np.float64]]:
-    """Linear discriminants, and one Gaussian per person with a spread of its own."""
-    found = []
-    for shrinkage in _SHRINKAGES:
-        weights, bias = discriminant(seen.astype(np.float32), people, shrinkage)
-        found.append((asked @ weights.T + bias).astype(np.float64))
-    bayes = GaussianNB(var_smoothing=0.1).fit(seen, people)
-    found.append(np.maximum(bayes.predict_joint_log_proba(asked), -1e4))
-    return found
+def _scores(
+    gallery: NDArray, people: NDArray[np.int64], probe: NDArray
+) -> list[NDArray[np.float64]]:
+    """Scores (n_probe, n_people) of linear discriminants and of one Gaussian per person."""
+    scores = []
+    for shrinkage in (0.1, 0.5):
+        weights, bias = discriminant(gallery.astype(np.float32), people, shrinkage)
+        scores.append((probe @ weights.T + bias).astype(np.float64))
+    bayes = GaussianNB(var_smoothing=0.1).fit(gallery, people)
+    scores.append(np.maximum(bayes.predict_joint_log_proba(probe), -1e4))
+    return scores
 
 
-def _best(
-    found: list[NDArray[np.float64]],
+def _best_attacker(
+    attackers: list[NDArray[np.float64]],
     calibrations: list[Calibration],
     people: NDArray[np.int64],
     cells: NDArray[np.int64],
     known: NDArray[np.bool_],
 ) -> int | None:
-    """The attacker who tells most on the half it is calibrated on."""
-    if not found:
+    """The attacker that finds most bits on the fold it is calibrated on."""
+    if not attackers:
         return None
-    gains = [
-        in_cell_bits(
-            in_cell_log_probabilities(c(s[known]), people[known], cells), people[known], cells
-        ).mean()
-        for c, s in zip(calibrations, found, strict=True)
+    own = people[known]
+    bits = [
+        in_cell_bits(in_cell_log_probabilities(c(s[known]), own, cells), own, cells).mean()
+        for c, s in zip(calibrations, attackers, strict=True)
     ]
-    return int(np.argmax(gains))
+    return int(np.argmax(bits))
 
 
-def _from_readings(
-    read: NDArray[np.int64],
-    people: NDArray[np.int64],
-    cells: NDArray[np.int64],
-    known: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """Log-probability of every reading for every person, of shape (n_read, n_people).
+def _cell_log_likelihood(asked: _Probe, known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Log-probability of every predicted cell for every person, (n_predicted, n_people).
 
-    Who is misread in the same way again and again is marked by that.
+    A person whose attributes are misclassified in the same way every time is identified by that.
+    A person's counts are smoothed by two pseudo-counts of their cell.
     """
-    counts = np.zeros((int(read.max()) + 1, len(cells)))
-    np.add.at(counts, (read[known], people[known]), 1)
-    share = np.full_like(counts, 1 / len(counts))
+    people, predicted, cells, *_ = asked
+    counts = np.zeros((int(predicted.max()) + 1, len(cells)))
+    np.add.at(counts, (predicted[known], people[known]), 1)
+    cell_share = np.full_like(counts, 1 / len(counts))
     for cell in np.unique(cells):
         members = cells == cell
         total = counts[:, members].sum(axis=1, keepdims=True) + 1 / len(counts)
-        share[:, members] = total / total.sum()
-    return np.log((counts + _PSEUDO_COUNT * share) / (counts.sum(axis=0) + _PSEUDO_COUNT))
+        cell_share[:, members] = total / total.sum()
+    return np.log((counts + 2 * cell_share) / (counts.sum(axis=0) + 2))
