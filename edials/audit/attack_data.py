@@ -71,13 +71,7 @@ class AttackData:
 def make_fresh_releases(anonymizer: Any, photos: Images, count: int, seed: int) -> list[Images]:
     """Anonymize the gallery anew, as anybody can who has its photos and the method.
 
-    Parameters
-    ----------
-    anonymizer : anonymizer with ``rekeyed``, or anything else
-        Without it, or if a new key changes nothing, there are no fresh releases.
-    photos : ndarray of shape (n_samples, height, width, 3), dtype uint8
-    count : int
-    seed : int
+    Without ``anonymizer.rekeyed``, or if a new key changes nothing, there are no fresh releases.
     """
     if not hasattr(anonymizer, "rekeyed"):
         return []
@@ -99,19 +93,9 @@ def select_pairs(
 ) -> dict[str, Any]:
     """Pairs and impostors of people outside the gallery if they are enough; else gallery pairs.
 
-    Parameters
-    ----------
-    gallery, outsiders : tuple (photos, releases)
-        Of people in the gallery and outside it, arrays of shape (n_samples, height, width, 3).
-    codes : ndarray of shape (n_outsider_samples,)
-        Persons of the outsiders' images.
-    fresh_releases : list of ndarray
-        Further releases of the gallery.
-
-    Returns
-    -------
-    dict
-        ``pairs``, ``pairs_of`` and ``impostors`` of :class:`AttackData`.
+    ``gallery`` and ``outsiders`` are (photos, releases); ``codes`` are the persons of the
+    outsiders' images. Returned are ``pairs``, ``pairs_of`` and ``impostors`` of
+    :class:`AttackData`.
     """
     n_people = len(np.unique(codes))
     impostors = (outsiders[0], -1 - codes) if n_people >= _MIN_OUTSIDERS else None

@@ -297,11 +297,7 @@ def attribute_rank_floor(people: People, rank: int) -> float:
 def predicted_floor(log_cells: NDArray, people: People) -> float:
     """Success of the attributes alone if they are predicted from the image.
 
-    Parameters
-    ----------
-    log_cells : ndarray of shape (n_samples, n_cells)
-        Log-probability of every cell.
-    people : People
+    ``log_cells`` are log-probabilities of shape (n_samples, n_cells).
     """
     no_scores = np.zeros((len(log_cells), len(people.cells)))
     return _predicted_cell_risk(no_scores, log_cells, people)

@@ -22,20 +22,8 @@ def worst_person(
 
     The few images of a person reach much by chance, so both figures stand beside their means over
     people permuted inside their cells. People alone in their cell are left out: the attributes name
-    them, whatever the images show.
-
-    Parameters
-    ----------
-    success : ndarray of shape (n_people, n_people)
-        Everybody's success (rows) if their images showed anybody (columns).
-    cells : ndarray of shape (n_people,)
-    permutations : ndarray of shape (n_permutations, n_people)
-
-    Returns
-    -------
-    dict
-        ``worst_person_risk``, ``worst_person_null``, ``people_above_twice_floor`` (a number of
-        people), ``people_above_twice_floor_null``; the first two are NaN if nobody shares a cell.
+    them, whatever the images show. ``success`` of shape (n_people, n_people) is everybody's (rows)
+    if their images showed anybody (columns).
     """
     size = np.bincount(cells)[cells]
     shared = np.flatnonzero(size > 1)
@@ -54,19 +42,9 @@ def worst_person(
 def people_table(
     attributes: pd.DataFrame | None, people: NDArray[np.int64], cells: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Cell and attributes of every person, the most frequent combination, without names.
+    """Columns ``cell`` and the attributes of every person, the most frequent combination.
 
-    Parameters
-    ----------
-    attributes : DataFrame of shape (n_samples, n_attributes), optional
-    people : ndarray of shape (n_samples,)
-        -1 where an image is nobody's.
-    cells : ndarray of shape (n_people,)
-
-    Returns
-    -------
-    DataFrame of shape (n_people, 1 + n_attributes)
-        Columns ``cell`` and the attributes.
+    ``people`` (n_samples,) is -1 outside the gallery; ``cells`` has shape (n_people,).
     """
     table = pd.DataFrame({"cell": cells})
     if attributes is None:

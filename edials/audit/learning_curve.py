@@ -35,15 +35,7 @@ def learning_curve(
 ) -> tuple[pd.DataFrame, list[AttackFigures]]:
     """Train cheap parrots again on a quarter and on half of the gallery.
 
-    Parameters
-    ----------
-    attackers : sequence of attackers
-        See :mod:`edials.audit.attackers.base`.
-    outcomes : sequence of AttackFigures
-        Their figures, and those of others, with the whole gallery; matched by name.
-    data : AttackData
-    seed : int
-    n_jobs : as joblib takes it
+    ``outcomes`` are the figures of all attackers with the whole gallery, matched by name.
 
     Returns
     -------

@@ -23,14 +23,8 @@ def link_release(
 ) -> dict[str, float]:
     """Link released probe images in the coordinates that tell the people of the gallery apart.
 
-    Parameters
-    ----------
-    images : dict of str to dict of str to ndarray
-        By kind ("clear", "released") and split ("enrol", "probe").
-    people : dict of str to People
-        By split.
-    encode : estimator with ``encode``, optional
-        Its latents are used beside the pixels.
+    ``images`` and ``people`` are those of :class:`~edials.audit.attack_data.AttackData`; with
+    ``encode``, latents are used beside the pixels.
 
     Returns
     -------
@@ -65,13 +59,9 @@ def _discriminant_coordinates(
 
 
 def nearest_neighbour_linkage(features: NDArray, people: People) -> dict[str, float]:
-    """Whether the nearest released image inside the cell shows the same person.
+    """Whether the nearest image inside the cell shows the same person.
 
-    Parameters
-    ----------
-    features : ndarray of shape (n_samples, n_features)
-        Rows whose distance means difference.
-    people : People
+    ``features`` are rows whose distance means difference, shape (n_samples, n_features).
 
     Returns
     -------

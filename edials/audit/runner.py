@@ -24,7 +24,7 @@ from .disclosure import donor_matches
 from .figures import AttackFigures, People, evaluate_scores
 
 #: Name of all valid attackers combined in a report.
-ENSEMBLE = "all together"
+ENSEMBLE = "ensemble"
 # An attacker is evidence if on clear photos it reaches this share of the best one's success ...
 _SANITY_SHARE = 0.7
 # ... and tells people of a cell apart there, by a permutation test at this level.
@@ -50,24 +50,9 @@ def attack_all(
 ) -> tuple[list[AttackFigures], dict[str, dict[str, float]]]:
     """Run and evaluate every attacker, then all valid ones combined.
 
-    Parameters
-    ----------
-    attackers : sequence of attackers
-        Those that share a learner run as one.
-    data : AttackData
-    seed : int
-        Of resamples and permutations.
-    n_jobs : as joblib takes it
-    verbose : int, default=0
-        1 shows a progress bar.
-    encoder : AdversarialAutoencoder, optional
-        The anonymizer's: the report says which attackers use it.
-
-    Returns
-    -------
-    outcomes : list of AttackFigures
-    measures : dict of str to dict
-        Further measures by the attackers' names.
+    Attackers that share a learner run as one. ``seed`` is that of resamples and permutations.
+    ``encoder`` is the anonymizer's: the figures say which attackers use it. Returned are the
+    figures, and further measures by the attackers' names.
     """
     kinds = [kind_of(attacker) for attacker in attackers]  # refuses a kind before the work
     scores = _scores_of_all(attackers, data, n_jobs, verbose)

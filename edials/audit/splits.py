@@ -57,17 +57,8 @@ def split_gallery(
 ) -> GallerySplit:
     """Split the images of every person, and leave out people without images in every split.
 
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples,)
-        Person of each image; -1 where unknown.
-    cell_names : ndarray of shape (n_samples,)
-        Attribute cell of each image's person.
-    withheld : ndarray of bool, shape (n_samples,)
-        Images that belong to no split.
-    split : array-like of shape (n_samples,), optional
-        None splits every person's images 60 : 15 : 25.
-    seed : int
+    All arrays have shape (n_samples,). Images of unknown people (code -1) and withheld ones belong
+    to no split. None as ``split`` splits every person's images 60 : 15 : 25.
 
     Raises
     ------

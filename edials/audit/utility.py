@@ -83,8 +83,7 @@ def predict_all(
         Not fitted: trained on clear images of two thirds of the people, for the others. Fitted:
         used as it is; it must not know these people.
     withheld : ndarray of bool, shape (n_samples,), optional
-        Images that were not released: their prediction is "withheld", and none of them is trained
-        on.
+        Images that were not released: "withheld" is predicted, and none of them is trained on.
 
     Returns
     -------
@@ -139,12 +138,7 @@ def macro_f1(
 ) -> dict[str, float]:
     """Macro-F1 of every attribute, in [0, 1].
 
-    Parameters
-    ----------
-    predicted, attributes : DataFrame of shape (n_samples, n_attributes)
-        Predicted and true labels. Rows whose true label is missing do not count.
-    withheld : ndarray of bool, shape (n_samples,), optional
-        Rows that count as wrong.
+    Rows whose true label is missing do not count; those that are withheld count as wrong.
     """
     if withheld is not None:
         predicted = predicted.astype(object)
@@ -166,17 +160,8 @@ def _f1_of_classes(predicted: pd.Series, true: pd.Series) -> tuple[NDArray, NDAr
 def f1_by_attribute(predicted: dict[str, pd.DataFrame], attributes: pd.DataFrame) -> pd.DataFrame:
     """Macro-F1 of every attribute (rows) for every kind of images (columns), in [0, 1].
 
-    Parameters
-    ----------
-    predicted : dict of str to DataFrame
-        See :func:`predict_all`.
-    attributes : DataFrame of shape (n_samples, n_attributes)
-        True labels.
-
-    Returns
-    -------
-    DataFrame of shape (n_attributes, n_kinds + 2)
-        "trained on released" is NaN for a fitted classifier.
+    ``predicted`` is from :func:`predict_all`, ``attributes`` are the true labels. "trained on
+    released" is NaN for a fitted classifier.
     """
     scores = {kind: macro_f1(table, attributes) for kind, table in predicted.items()}
     kinds = [kind for kind in predicted if kind not in ("majority", "trained on released")]
@@ -186,19 +171,7 @@ def f1_by_attribute(predicted: dict[str, pd.DataFrame], attributes: pd.DataFrame
 def f1_by_class(
     predicted: dict[str, pd.DataFrame], attributes: pd.DataFrame, people: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """F1 of every class of every attribute, in [0, 1].
-
-    Parameters
-    ----------
-    predicted, attributes
-        As for :func:`f1_by_attribute`.
-    people : ndarray of shape (n_samples,)
-
-    Returns
-    -------
-    DataFrame
-        Columns "attribute", "class", "n_people" who have it, and the kinds.
-    """
+    """F1 in [0, 1]: columns "attribute", "class", "n_people" who have it, and the kinds."""
     rows = []
     for name, true in attributes.items():
         scores = {
@@ -217,16 +190,8 @@ def f1_by_group(
 ) -> pd.DataFrame:
     """Macro-F1 of every attribute among people who share a value of another one, in [0, 1].
 
-    Parameters
-    ----------
-    predicted, attributes, people
-        As for :func:`f1_by_class`.
-
-    Returns
-    -------
-    DataFrame
-        Columns "attribute", "by" (the other one), "group" (its value), "n_people", and the kinds.
-        Empty if there is one attribute only.
+    Columns "attribute", "by" (the other one), "group" (its value), "n_people", and the kinds. Empty
+    if there is one attribute only.
     """
     rows = []
     for by, name in itertools.permutations(attributes.columns, 2):
@@ -249,16 +214,8 @@ def f1_by_group(
 def group_gaps(groups: pd.DataFrame, *, smallest: int = SMALL_GROUP) -> pd.DataFrame:
     """Largest less smallest macro-F1 between the groups of :func:`f1_by_group`.
 
-    Parameters
-    ----------
-    groups : DataFrame
-    smallest : int, default=10
-        Groups of fewer people are left out.
-
-    Returns
-    -------
-    DataFrame
-        Columns "attribute", "by", "n_groups", and the kinds.
+    Columns "attribute", "by", "n_groups", and the kinds. Groups of fewer than ``smallest`` people
+    are left out.
     """
     if groups.empty:
         return groups

@@ -46,17 +46,7 @@ def pool_releases(scores: Sequence[NDArray]) -> NDArray[np.float64]:
 def album_success(table: NDArray, cells: NDArray[np.int64]) -> NDArray[np.float64]:
     """Rank-1 success inside the cell of naming everybody's album (rows) as anybody (columns).
 
-    Parameters
-    ----------
-    table : ndarray of shape (n_people, n_people)
-        Mean scores of everybody's photos (rows) for everybody (columns). Every column is centred
-        over the albums of the cell first.
-    cells : ndarray of shape (n_people,)
-
-    Returns
-    -------
-    ndarray of shape (n_people, n_people)
-        Its diagonal is the success of the truth.
+    Every column of mean scores is centred over the albums of the cell first.
     """
     centred = table.copy()
     for cell in np.unique(cells):
@@ -74,20 +64,7 @@ def rank_1_success(log_probabilities: NDArray) -> NDArray[np.float64]:
 def album_figures(
     table: NDArray, cells: NDArray[np.int64], permutations: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Album risk beside its null, people permuted inside their cells.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n_people, n_people)
-    cells : ndarray of shape (n_people,)
-    permutations : ndarray of shape (n_permutations, n_people)
-
-    Returns
-    -------
-    dict
-        ``album_risk``, ``album_null`` (mean), ``album_null_high`` (95 % quantile),
-        ``album_p_value``.
-    """
+    """Album risk beside the mean and 95 % quantile of its null, and its p-value."""
     success = album_success(table, cells)
     mean, high, p_value = permutation_null(success, permutations)
     return {

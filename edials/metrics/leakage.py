@@ -119,14 +119,7 @@ def _fit_temperature(
 def in_cell_log_probabilities(
     calibrated: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Log-probability of every person for an attacker who knows the true cell; -inf outside it.
-
-    Parameters
-    ----------
-    calibrated : ndarray of shape (n_samples, n_people)
-    people : ndarray of shape (n_samples,)
-    cells : ndarray of shape (n_people,)
-    """
+    """Log-probability of every person for an attacker who knows the true cell; -inf outside it."""
     inside = cells[people][:, None] == cells
     return log_softmax(np.where(inside, calibrated, -np.inf), axis=1)
 
@@ -137,14 +130,8 @@ def log_predicted_cell(
     """Log-probability of every person for an attacker who predicts the cell from the image.
 
     ``log q(p | x) = log q(p | x, cell(p)) + log P(cell(p) | x)``: the temperature is fitted inside
-    cells, so the scores are normalised there and say nothing about the cell.
-
-    Parameters
-    ----------
-    calibrated : ndarray of shape (n_samples, n_people)
-    log_cells : ndarray of shape (n_samples, n_cells)
-        Log-probability of every cell.
-    cells : ndarray of shape (n_people,)
+    cells, so the scores are normalised there and say nothing about the cell. ``log_cells`` has
+    shape (n_samples, n_cells).
     """
     log_q = np.empty(np.shape(calibrated))
     for cell in np.unique(cells):
@@ -158,11 +145,6 @@ def combine(calibrations: list[Calibration], scores: list[NDArray]) -> NDArray[n
 
     If none is, sum all their standardized scores: no weight is fitted to chance, and weak traces
     that the attackers share still add up.
-
-    Parameters
-    ----------
-    calibrations : list of Calibration
-    scores : list of ndarray of shape (n_samples, n_people)
     """
     pairs = list(zip(calibrations, scores, strict=True))
     informative = [(c, s) for c, s in pairs if c.is_informative]
@@ -222,20 +204,8 @@ def confidence_interval(
 ) -> tuple[float, float]:
     """Studentized bootstrap interval of a mean over people; Student's t below ten people.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n_people,)
-        One mean per person: people are resampled. NaN is left out.
-    level : float, default=0.95
-    n_resamples : int, default=2000
-    seed : int, default=0
-    bounds : tuple of float, default=(-inf, inf)
-        Range of the mean; ends outside are clipped.
-
-    Returns
-    -------
-    low, high : float
-        NaN below two people.
+    ``values`` hold one mean per person, since people are resampled; NaN is left out. Ends outside
+    ``bounds``, the range of the mean, are clipped. Below two people both ends are NaN.
 
     References
     ----------

@@ -16,18 +16,7 @@ from scipy.special import gammaln
 def permute_within_cells(
     cells: NDArray[np.int64], *, n_permutations: int = 999, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Draw permutations of the people that leave everybody in their cell.
-
-    Parameters
-    ----------
-    cells : ndarray of shape (n_people,)
-    n_permutations : int, default=999
-    seed : int, default=0
-
-    Returns
-    -------
-    ndarray of shape (n_permutations, n_people)
-    """
+    """Draw permutations that leave everybody in their cell, shape (n_permutations, n_people)."""
     # Sorting random keys within sorted cells permutes all cells at once.
     by_cell = np.argsort(cells, kind="stable")
     keys = np.random.default_rng(seed).random((n_permutations, len(cells)))
@@ -57,39 +46,19 @@ def _null_means(table: NDArray, permutations: NDArray[np.int64]) -> NDArray[np.f
 
 
 def permutation_null(table: NDArray, permutations: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Mean, 95 % quantile and p-value of the mean of a table's diagonal under permutation.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n_people, n_people)
-        Everybody's success or scores (rows) if their images showed anybody (columns).
-    permutations : ndarray of shape (n_permutations, n_people)
-        See :func:`permute_within_cells`.
-    """
+    """Mean, 95 % quantile and p-value of the mean of a table's diagonal under permutation."""
     null = _null_means(table, permutations)
     p_value = exceedance_share(float(np.diagonal(table).mean()), null)
     return float(null.mean()), float(np.quantile(null, 0.95)), p_value
 
 
 def permutation_p_value(table: NDArray, permutations: NDArray[np.int64]) -> float:
-    """Share of permutations that fit the scores as well as the true people, in (0, 1].
-
-    Parameters
-    ----------
-    table : ndarray of shape (n_people, n_people)
-        Mean scores of everybody's images (rows) for everybody (columns).
-    permutations : ndarray of shape (n_permutations, n_people)
-    """
+    """Share of permutations that fit the scores as well as the true people, in (0, 1]."""
     return permutation_null(table, permutations)[2]
 
 
 def smallest_p_value(cells: NDArray[np.int64]) -> float:
-    """Lowest p-value that the cells can give: one over the number of permutations.
-
-    Parameters
-    ----------
-    cells : ndarray of shape (n_people,)
-    """
+    """Lowest p-value that the cells can give: one over the number of permutations."""
     return float(np.exp(-gammaln(np.bincount(cells) + 1).sum()))
 
 
@@ -98,22 +67,9 @@ def max_t_p_value(tables: Sequence[NDArray], permutations: NDArray[np.int64]) ->
 
     Every attacker's mean genuine score is standardized by its permutations, the same for all, and
     so is the sum of these over the attackers. The largest, of either sign, is compared with the
-    largest of every permutation: nothing is selected, so no images have to be held back.
-
-    Parameters
-    ----------
-    tables : sequence of ndarray of shape (n_people, n_people)
-        Mean scores of everybody's images (rows) for everybody (columns), one per attacker.
-    permutations : ndarray of shape (n_permutations, n_people)
-
-    Returns
-    -------
-    float in (0, 1]
-        NaN without tables.
-
-    References
-    ----------
-    Westfall and Young (1993), "Resampling-based multiple testing", the single-step max-T.
+    largest of every permutation: nothing is selected, so no images have to be held back. This is
+    the single-step max-T of Westfall and Young (1993), "Resampling-based multiple testing". The
+    result is in (0, 1], NaN without tables (one per attacker).
     """
     if not len(tables):
         return float("nan")

@@ -13,14 +13,7 @@ from ..exceptions import InvalidLabelsError
 
 
 def rank_1(scores: NDArray, people: NDArray[np.int64]) -> float:
-    """Share of probes whose true person scores highest, mean over people, in [0, 1].
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_probes, n_people)
-    people : ndarray of shape (n_probes,)
-        True person of each probe, as a column of ``scores``.
-    """
+    """Share of probes whose true person scores highest, mean over people, in [0, 1]."""
     return float(
         recall_score(people, scores.argmax(axis=1), average="macro", labels=np.unique(people))
     )
@@ -37,20 +30,15 @@ def cross_validated_excess(
     """Rank-1 success inside the true cell, less 1 / people in it, mean over people.
 
     The images of every person alternate between two halves; each half is the gallery once and the
-    probe once.
+    probe once. Unknown people (-1) and people with one image are left out.
 
     Parameters
     ----------
     attacker : see :mod:`edials.audit.attackers.base`
     images : ndarray of shape (n_samples, height, width, 3)
     people : ndarray of shape (n_samples,)
-        Person codes; -1 (unknown) and people with one image are left out.
     cells : ndarray of shape (n_samples,)
         Cell of each image's person, see :func:`attribute_cells`.
-
-    Returns
-    -------
-    float in [-1, 1]
 
     Raises
     ------
@@ -89,16 +77,8 @@ def _cross_validate(
 def attribute_cells(people: NDArray[np.int64], attributes: pd.DataFrame | None) -> NDArray:
     """Name of the attribute cell of every image's person: the most frequent of their images.
 
-    Parameters
-    ----------
-    people : ndarray of shape (n_samples,)
-        Person codes; an image of an unknown person (-1) has the cell of its own attributes.
-    attributes : DataFrame of shape (n_samples, n_attributes), optional
-        None is one cell. A missing label counts as a label.
-
-    Returns
-    -------
-    ndarray of str objects, shape (n_samples,)
+    An image of an unknown person (-1) has the cell of its own attributes. A missing label counts as
+    a label; without attributes there is one cell. The names are str objects of shape (n_samples,).
     """
     if attributes is None:
         return np.full(len(people), "", dtype=object)
@@ -112,15 +92,9 @@ def attribute_cells(people: NDArray[np.int64], attributes: pd.DataFrame | None) 
 def attribute_floor(people: NDArray[np.int64], cells: NDArray[np.int64]) -> float:
     """Rank-1 risk from an attacker who knows everybody's true attributes and nothing else.
 
-    Such an attacker is right once per cell: the number of cells over the number of people. A
-    person's cell is that of their first image.
-
-    Parameters
-    ----------
-    people : ndarray of shape (n_samples,)
-        Person codes; -1 (unknown) is left out.
-    cells : ndarray of shape (n_samples,) or (n_samples, n_attributes)
-        Codes of the cells or of the attributes.
+    Such an attacker is right once per cell: the number of cells over the number of people.
+    ``cells`` are codes of each image's cell or attributes, of shape (n_samples,) or
+    (n_samples, n_attributes); a person's first image counts. Unknown people (-1) are left out.
     """
     sizes = _cell_sizes(people, cells)
     return len(sizes) / int(sizes.sum())

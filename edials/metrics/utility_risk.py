@@ -50,11 +50,6 @@ def utility_minus_excess_risk(
         Attributes predicted from the originals, as codes; ``y`` replaces its own.
     sample_weight : array-like of shape (n_samples,), optional
         Weights of the accuracy.
-
-    Returns
-    -------
-    float
-        At most 1.
     """
     classes = attribute_classifier.classes_per_attribute_
     names = list(classes)

@@ -21,13 +21,6 @@ def verification(
     image together weigh as much as its genuine claim, and people weigh alike, so that at the null
     true and false match rates agree.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_people)
-        Calibrated scores.
-    people : ndarray of shape (n_samples,)
-    cells : ndarray of shape (n_people,)
-
     Returns
     -------
     figures : dict
@@ -68,18 +61,9 @@ def verification(
 def equal_error_rate(
     similarity: NDArray, genuine: NDArray[np.bool_], weight: NDArray | None = None
 ) -> float:
-    """Error rate at the threshold where false matches are as frequent as false non-matches.
+    """Error rate where false matches are as frequent as false non-matches, in [0, 1].
 
-    Parameters
-    ----------
-    similarity : ndarray of shape (n_pairs,)
-    genuine : ndarray of bool, shape (n_pairs,)
-    weight : ndarray of shape (n_pairs,), optional
-
-    Returns
-    -------
-    float in [0, 1]
-        NaN if all pairs are genuine, or none.
+    Arrays have shape (n_pairs,). NaN if all pairs are genuine, or none.
     """
     if genuine.all() or not genuine.any():
         return float("nan")

@@ -83,17 +83,7 @@ def learner_of(attacker: Any) -> Any:
 
 
 def kind_of(attacker: Any) -> str:
-    """Kind of attack: its ``kind``, or what follows from its gallery and its probes.
-
-    Parameters
-    ----------
-    attacker : attacker
-
-    Raises
-    ------
-    ValueError
-        If its ``kind`` is none of :data:`KINDS`.
-    """
+    """Kind of attack: its ``kind``, or what follows from its gallery and its probes."""
     gallery_kind, probe_kind = gallery_kind_of(attacker), probe_kind_of(attacker)
     kind = getattr(attacker, "kind", None)
     if kind is not None:
@@ -247,7 +237,7 @@ class ClassifierAttacker:
         return getattr(self.classifier_, "embed", None)
 
 
-class NaiveAttacker:
+class NaiveAttacker(ClassifierAttacker):
     """A recogniser trained on clear images, used as it is: the published number.
 
     Parameters
@@ -258,24 +248,13 @@ class NaiveAttacker:
         "unseen" if no part of the method knew it.
     """
 
-    name, gallery_kind, probe_kind = "recogniser of clear photos", "clear", "released"
-
     def __init__(self, recogniser: Any, kind: str = "naive"):
-        self.recogniser, self.kind = recogniser, kind
-        self.network = _is_network(recogniser)
+        super().__init__(recogniser, "recogniser of clear photos", "clear", kind)
+        self.classifier_ = recogniser
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> NaiveAttacker:
         """Do nothing: the gallery are the clear photos that the recogniser was trained on."""
         return self
-
-    def scores(self, images: NDArray) -> NDArray:
-        """Score every person the recogniser knows, in the order of its ``classes_``."""
-        return _class_scores(self.recogniser, images)
-
-    @property
-    def embed(self) -> Callable[[NDArray], NDArray] | None:
-        """The recogniser's unit embedding of images, where it has one."""
-        return getattr(self.recogniser, "embed", None)
 
 
 class RoleAttacker:

@@ -20,14 +20,7 @@ class CellClassifier:
     def fit(
         self, images: NDArray, people: NDArray[np.int64], cells: NDArray[np.int64]
     ) -> CellClassifier:
-        """Learn the cells.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n_samples, height, width, 3)
-        people : ndarray of shape (n_samples,)
-        cells : ndarray of shape (n_people,)
-        """
+        """Learn the cells of the people, shape (n_people,), from released gallery images."""
         self.cells_ = cells
         self.log_prior_ = np.log(np.bincount(cells) / len(cells))
         self.inverse_temperature_ = 1.0

@@ -22,18 +22,7 @@ from .pairs import PairAttacker
 def make_attackers(attackers: Any, anonymizer: Any, seed: int) -> list[Any]:
     """Attackers by level or by name; objects pass through.
 
-    Parameters
-    ----------
-    attackers : {"quick", "standard", "thorough"} or sequence of names and objects
-    anonymizer : EDIALSAnonymizer or None
-        Attackers use its latents.
-    seed : int
-        Of the networks.
-
-    Raises
-    ------
-    ValueError
-        If a level or a name is unknown.
+    Attackers use the latents of ``anonymizer``, which may be None. ``seed`` seeds the networks.
     """
     levels = _levels(getattr(anonymizer, "autoencoder_", None), seed)
     if isinstance(attackers, str):

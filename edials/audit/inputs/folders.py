@@ -17,13 +17,7 @@ _PROPORTION_TOLERANCE = 0.02  # rounding of sides
 
 
 def pictures_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """A folder's pictures by relative name without ending, in the order of `load_image_folder`.
-
-    Raises
-    ------
-    InvalidImageError
-        If two files differ in their endings only.
-    """
+    """A folder's pictures by relative name without ending, in the order of `load_image_folder`."""
     source = ImageSource(folder, zip_allowed=False)
     pictures: dict[str, Path] = {}
     for name in source.names:
@@ -40,18 +34,7 @@ def pictures_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
 def pair_by_name(
     originals: dict[str, Path], released: dict[str, Path]
 ) -> tuple[list[Path], list[Path | None]]:
-    """Originals, and the released file of the same name for each: None if there is none.
-
-    Parameters
-    ----------
-    originals, released : dict of str to Path
-        See :func:`pictures_by_name`.
-
-    Raises
-    ------
-    InvalidImageError
-        If released files have no original of their name.
-    """
+    """Originals, and the released file of the same name for each: None if there is none."""
     unpaired = sorted(set(released) - set(originals))
     if unpaired:
         raise InvalidImageError(
@@ -70,19 +53,8 @@ def common_size(
 
     It is the commonest shorter side of the released pictures, at most 128, rounded down to a
     multiple of 16. A few small ones must not blind attackers to the others. Pictures that are not
-    square lose the same margins on both sides.
-
-    Parameters
-    ----------
-    originals, released : sequences of path, paired; None where nothing was released
-
-    Raises
-    ------
-    InvalidImageError
-        If a released picture is not square and has other proportions than its original: the
-        margins would differ.
-    UnreadableImageError
-        If a file is no picture.
+    square lose the same margins on both sides; if one has other proportions than its original, the
+    margins would differ, which is an error. A missing release is None.
     """
     sides: Counter[int] = Counter()
     distorted = []
