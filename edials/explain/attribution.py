@@ -75,7 +75,7 @@ def make_explainer(
     kind = _EXPLAINERS[explainer] if isinstance(explainer, str) else explainer
     if isinstance(kind, type) and issubclass(kind, Explainer):
         return kind(score, background, **settings)
-    return ForeignExplainer(kind, score, background, **settings)
+    return ForeignExplainer(score, background, kind=kind, **settings)
 
 
 @torch_defaults()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,26 +24,23 @@ with warnings.catch_warnings():
     import shap
 
 
+@dataclass(eq=False)
 class Explainer:
     """Settings and checks that all explainers share; a row's background is its group's."""
 
-    def __init__(
-        self,
-        score: Any,
-        background: ArrayLike,
-        *,
-        groups: ArrayLike | None = None,
-        background_groups: ArrayLike | None = None,
-        batch_size: int = 256,
-        random_state: Any = None,
-        feature_names: list[str] | None = None,
-        device: torch.device | str | None = None,
-    ):
-        self.score, self.batch_size = score, batch_size
-        self.background = as_array(background)
-        self.groups, self.background_groups = groups, background_groups
-        self.random_state, self.feature_names = random_state, feature_names
-        self.device = device_of(score) if device is None else resolve_device(device)
+    score: Any
+    background: Any
+    _: KW_ONLY
+    groups: ArrayLike | None = None
+    background_groups: ArrayLike | None = None
+    batch_size: int = 256
+    random_state: Any = None
+    feature_names: list[str] | None = None
+    device: torch.device | str | None = None
+
+    def __post_init__(self) -> None:
+        self.background = as_array(self.background)
+        self._device = device_of(self.score) if self.device is None else resolve_device(self.device)
 
     @torch_defaults()
     def __call__(self, latents: ArrayLike) -> shap.Explanation:
@@ -64,16 +62,16 @@ class Explainer:
                 f"latents have shape {data.shape}, the background {self.background.shape}; "
                 f"expected (n, d) and (n_background, d), with at least one row."
             )
-        members = self._members(len(data))
+        background_rows = self._background_rows(len(data))
         seed = stage_seeds(self.random_state, "samples")["samples"]
         with evaluation_mode(self.score):
-            values, base_values = self._explain(data, members, seed)
+            values, base_values = self._explain(data, background_rows, seed)
         names = self.feature_names or [f"latent {feature}" for feature in range(data.shape[1])]
         return shap.Explanation(
             values=values, base_values=base_values, data=data, feature_names=list(names)
         )
 
-    def _members(self, n: int) -> list[NDArray[np.int64]]:
+    def _background_rows(self, n: int) -> list[NDArray[np.int64]]:
         """Background rows of every explained row."""
         everyone = np.arange(len(self.background))
         if self.groups is None or self.background_groups is None:
@@ -90,33 +88,34 @@ class Explainer:
         return [rows[group] if len(rows[group]) else everyone for group in groups.tolist()]
 
     def _explain(
-        self, data: NDArray, members: list[NDArray], seed: int
+        self, data: NDArray, background_rows: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         raise NotImplementedError
 
     def _evaluate(self, latents: NDArray, rows: NDArray) -> NDArray[np.float64]:
-        return score_latents(self.score, latents, rows, self.device, self.batch_size)
+        return score_latents(self.score, latents, rows, self._device, self.batch_size)
 
-    def _base_values(self, members: list[NDArray]) -> NDArray[np.float64]:
+    def _base_values(self, background_rows: list[NDArray]) -> NDArray[np.float64]:
         """Mean score of each row's background, decoding the background once where possible."""
         if not isinstance(self.score, IdentityScore):
             return np.array(
                 [
                     self._evaluate(self.background[part], np.full(len(part), row)).mean()
-                    for row, part in enumerate(members)
+                    for row, part in enumerate(background_rows)
                 ]
             )
         with torch.no_grad():
             batches = torch.from_numpy(self.background).split(self.batch_size)
-            outputs = torch.cat([self.score.outputs(batch.to(self.device)) for batch in batches])
+            outputs = torch.cat([self.score.outputs(batch.to(self._device)) for batch in batches])
             means = []
-            for row, part in enumerate(members):
+            for row, part in enumerate(background_rows):
                 rows = torch.full((len(part),), row, device=outputs.device)
                 selected = outputs[torch.from_numpy(part).to(outputs.device)]
                 means.append(float(self.score.compare(selected, rows).double().mean()))
         return np.array(means)
 
 
+@dataclass(eq=False, kw_only=True)
 class ExpectedGradients(Explainer):
     """Expected gradients (Erion et al. 2021), batched over images and samples.
 
@@ -149,45 +148,36 @@ class ExpectedGradients(Explainer):
     models with axiomatic attribution priors and expected gradients", eq. 3.
     """
 
-    def __init__(
-        self,
-        score: Any,
-        background: ArrayLike,
-        *,
-        n_samples: int = 50,
-        values_only: bool = False,
-        **settings: Any,
-    ):
-        super().__init__(score, background, **settings)
-        self.n_samples, self.values_only = n_samples, values_only
+    n_samples: int = 50
+    values_only: bool = False
 
     def _explain(
-        self, data: NDArray, members: list[NDArray], seed: int
+        self, data: NDArray, background_rows: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # A row's random numbers come from its bytes: neither the batch size nor other rows matter.
         draws = [_generator_of(row, seed).random((2, self.n_samples)) for row in data]
         uniform, jitter = np.stack(draws, axis=1)
-        pairs = zip(members, uniform, strict=True)
+        pairs = zip(background_rows, uniform, strict=True)
         picks = np.stack([part[(draw * len(part)).astype(int)] for part, draw in pairs]).ravel()
         alphas = ((np.arange(self.n_samples) + jitter) / self.n_samples).astype(np.float32).ravel()
         rows = np.repeat(np.arange(len(data)), self.n_samples)
 
         values = np.zeros(data.shape)
         # Around all batches, so that weights that want gradients are converted once.
-        with autocast(self.device, getattr(self.score, "precision", "float32")):
+        with autocast(self._device, getattr(self.score, "precision", "float32")):
             for start in range(0, len(rows), self.batch_size):
                 part = np.arange(start, min(start + self.batch_size, len(rows)))
                 count = len(part)
                 if self.values_only:
                     part = np.pad(part, (0, self.batch_size - count), mode="edge")
                 pieces = (self.background[picks[part]], data[rows[part]], alphas[part], rows[part])
-                base, here, alpha, row = (torch.from_numpy(p).to(self.device) for p in pieces)
+                base, here, alpha, row = (torch.from_numpy(p).to(self._device) for p in pieces)
                 products = path_gradients(self.score, base, here, alpha, row)[:count]
                 np.add.at(values, rows[part[:count]], products.double().cpu().numpy())
         values /= self.n_samples
         if self.values_only:
             return values, np.full(len(data), np.nan)
-        return values, self._base_values(members)
+        return values, self._base_values(background_rows)
 
 
 def path_gradients(

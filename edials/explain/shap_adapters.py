@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .._random import forked_torch
 from .expected_gradients import Explainer, shap
-from .identity_score import RowScore, networks_of
+from .identity_score import RowScore
 
 # Linear modules that shap does not list: the plain gradient it falls back to is exact for them.
 _LINEAR_MODULES = "Unflatten|Upsample|UpsamplingNearest2d|UpsamplingBilinear2d|PixelShuffle"
@@ -32,7 +33,7 @@ class DeepExplainer(Explainer):
     score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
         A module, or an object that holds its networks as attributes.
     background : array-like of shape (n_background, d)
-    groups, background_groups, batch_size, random_state, feature_names, device
+    groups, background_groups, batch_size, random_state, feature_names, device : optional
         As for :class:`ExpectedGradients`.
 
     Raises
@@ -41,38 +42,42 @@ class DeepExplainer(Explainer):
         When called, if no network is found in the score: its activations could not be hooked.
     """
 
-    _kind: Any = shap.DeepExplainer
-
     def _explain(
-        self, data: NDArray, members: list[NDArray], seed: int
+        self, data: NDArray, background_rows: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if self._kind is shap.DeepExplainer and not networks_of(self.score):
-            raise ValueError(
-                "No nn.Module was found in the score, so shap.DeepExplainer would silently return "
-                "plain gradients; hold the networks as attributes, or use explainer='gradient'."
-            )
         values = np.zeros(data.shape)
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message=rf"unrecognized nn.Module: ({_LINEAR_MODULES})$"
             )
-            for row, rows in enumerate(members):
-                of_row = torch.from_numpy(self.background[rows]).to(self.device)
-                latent = torch.from_numpy(data[row : row + 1]).to(self.device)
+            for row, rows in enumerate(background_rows):
+                of_row = torch.from_numpy(self.background[rows]).to(self._device)
+                latent = torch.from_numpy(data[row : row + 1]).to(self._device)
                 with _seeded_globals((seed + row) % 2**31):
-                    built = self._kind(RowScore(self.score, row), of_row)
+                    built = self._build(RowScore(self.score, row), of_row)
                     values[row] = _call_shap(built, latent).reshape(data.shape[1])
-        return values, self._base_values(members)
+        return values, self._base_values(background_rows)
+
+    def _build(self, score: RowScore, background: torch.Tensor) -> Any:
+        if not len(score.networks):
+            raise ValueError(
+                "No nn.Module was found in the score, so shap.DeepExplainer would silently return "
+                "plain gradients; hold the networks as attributes, or use explainer='gradient'."
+            )
+        return shap.DeepExplainer(score, background)
 
 
+@dataclass(eq=False, kw_only=True)
 class ForeignExplainer(DeepExplainer):
     """A user's explainer: ``kind(module, background Tensor)`` is built for every row."""
 
-    def __init__(self, kind: Any, score: Any, background: ArrayLike, **settings: Any):
-        super().__init__(score, background, **settings)
-        self._kind = kind
+    kind: Any = None
+
+    def _build(self, score: RowScore, background: torch.Tensor) -> Any:
+        return self.kind(score, background)
 
 
+@dataclass(eq=False, kw_only=True)
 class PermutationExplainer(Explainer):
     """shap's PermutationExplainer over groups of latent features, for scores without gradients.
 
@@ -87,32 +92,22 @@ class PermutationExplainer(Explainer):
     n_background : int, default=50
         A row with a larger background gets that many rows of it, drawn at random. An image costs
         about ``2 * n_groups * n_permutations * n_background`` scores.
-    groups, background_groups, batch_size, random_state, feature_names, device
+    groups, background_groups, batch_size, random_state, feature_names, device : optional
         As for :class:`ExpectedGradients`.
     """
 
-    def __init__(
-        self,
-        score: Any,
-        background: ArrayLike,
-        *,
-        n_groups: int = 16,
-        n_permutations: int = 5,
-        n_background: int = 50,
-        **settings: Any,
-    ):
-        super().__init__(score, background, **settings)
-        self.n_groups, self.n_permutations = n_groups, n_permutations
-        self.n_background = n_background
+    n_groups: int = 16
+    n_permutations: int = 5
+    n_background: int = 50
 
     def _explain(
-        self, data: NDArray, members: list[NDArray], seed: int
+        self, data: NDArray, background_rows: list[NDArray], seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         blocks = np.array_split(np.arange(data.shape[1]), min(self.n_groups, data.shape[1]))
         block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
         generator = np.random.default_rng(seed)
         values, base_values = np.zeros(data.shape), np.zeros(len(data))
-        for row, rows in enumerate(members):
+        for row, rows in enumerate(background_rows):
             rows = np.sort(generator.permutation(rows)[: self.n_background])
             by_block, base_values[row] = self._one_row(row, data[row], rows, block_of, seed)
             values[row] = (by_block / np.bincount(block_of))[block_of]
