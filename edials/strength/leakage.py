@@ -64,6 +64,7 @@ def measure(
     seed: int,
     pairs: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
     training_pairs: Sequence[tuple[RetainedFeatures, RetainedFeatures]] = (),
+    counts: list[int] | None = None,
 ) -> dict[str, NDArray]:
     """Measure the leakage of the last 0, 1, 2, ... features.
 
@@ -81,6 +82,8 @@ def measure(
         network has seen the second sets.
     training_pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
         The same, of photos that networks may have seen.
+    counts : list of int, optional
+        Numbers of retained features; None takes :func:`steps_of` them.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def measure(
         fold[rows] = np.arange(len(rows)) % 2
     permutations = permute_within_cells(cells, seed=seed)
     asked = _Probe(probe.people, predicted_cells, cells, fold, permutations)
-    counts = steps_of(gallery.features.shape[1])
+    counts = steps_of(gallery.features.shape[1]) if counts is None else counts
     steps = [_attack(gallery, probe, asked, count) for count in counts]
     frontier = {name: np.array([step[name] for step in steps]) for name in steps[0]}
     # Noisy attribute predictions cost bits, which a sane attacker would not pay.

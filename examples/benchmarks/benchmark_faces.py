@@ -287,7 +287,9 @@ def evaluate(
         "strength": _strength(anonymizer, method),
         **figures,
         **audit_columns,
-        "macro_f1": macro_f1(judge.predict_table(images), data.probe.attributes[list(ATTRIBUTES)], withheld),
+        "macro_f1": macro_f1(
+            judge.predict_table(images), data.probe.attributes[list(ATTRIBUTES)], withheld
+        ),
         **picture_retention(data.probe.images, images),
         "images_per_second": len(images) / max(seconds, 1e-9),
         "withheld": float(withheld.mean()),

@@ -38,7 +38,6 @@ from published_procedure import anonymize_one
 from scipy.stats import spearmanr
 
 from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
-from edials.anonymizer import engine_of
 from edials.baselines import GaussianBlur
 from edials.datasets import make_faces
 from edials.models.surrogate_decoder import SurrogateDecoder
@@ -102,8 +101,8 @@ def with_settings(model: EDIALSAnonymizer, **settings: Any) -> EDIALSAnonymizer:
     return copy.copy(model).set_params(**settings)
 
 
-def little_given_back(model: EDIALSAnonymizer) -> EDIALSAnonymizer:
-    """Three features given back: what ``strength="auto"`` typically finds."""
+def few_retained(model: EDIALSAnonymizer) -> EDIALSAnonymizer:
+    """Three retained features: what ``strength="auto"`` typically finds."""
     return with_settings(model, strength=1 - 3 / len(model.order_))
 
 
@@ -207,8 +206,8 @@ def explain_row(size: int, count: int, repeats: int) -> dict[str, Any]:
     model, images = fitted(size), faces_of(size, count)
     seconds = in_turn({"a": lambda: (model.transform(images), model.explain(images))}, repeats)
     few = images[:16]
-    engine = engine_of(model)
-    reference = engine.explain(few, n_samples=2000, targets=1, seed=1)
+    predictions = model._reader().recogniser.predictions(few)
+    reference = model._explainer()(predictions, n_samples=2000, n_targets=1, seed=1)
     agreement = rank_agreement(model.explain(few).values, reference.values)
     return {
         "name": "transform and explain",
@@ -243,14 +242,15 @@ def shap_rows(size: int, repeats: int) -> list[dict[str, Any]]:
     its default, and explains every person.
     """
     model, images = fitted(size), faces_of(size, 500)
-    engine = engine_of(model)
-    codes = engine.reader.codes(images)
+    latent_model, reader = model.latent_model_, model._reader()
+    codes = reader.codes(images)
     readings, counts_of = np.unique(codes, axis=0, return_counts=True)
     common = readings[counts_of.argmax()]
     images = images[(codes == common).all(axis=1)][:16]
-    own = (model._background_codes == common).all(axis=1)
+    own = (latent_model.background_codes == common).all(axis=1)
     few = images[:4]
-    reference = engine.explain(few, n_samples=2000, targets=1, seed=1).values
+    predictions = reader.recogniser.predictions(few)
+    reference = model._explainer()(predictions, n_samples=2000, n_targets=1, seed=1).values
     ours = with_settings(model, explainer="gradient")
     agreement = {"ours": rank_agreement(ours.explain(few).values, reference)}
     for samples in SHAP_SAMPLES:
@@ -260,12 +260,16 @@ def shap_rows(size: int, repeats: int) -> list[dict[str, Any]]:
             break
     deep = with_settings(model, explainer="deep")
     network, recogniser = model.autoencoder_.module_, model.identity_classifier_
-    background = torch.from_numpy(model._background)
-    coordinates = engine.coordinates(few)
+    background = torch.from_numpy(latent_model.background)
+    coordinates = torch.from_numpy(
+        latent_model.features.coordinates(model.autoencoder_.encode(few))
+    )
 
     class AllPeople(torch.nn.Module):
         def forward(self, rows: torch.Tensor) -> torch.Tensor:
-            return recogniser.logits_tensor(network.decoder(model.basis_.unrotate(rows)))
+            return recogniser.logits_tensor(
+                network.decoder(latent_model.features.basis.unrotate(rows))
+            )
 
     def as_it_comes() -> Any:
         return shap.GradientExplainer(AllPeople().eval(), background).shap_values(coordinates[:1])
@@ -350,7 +354,8 @@ def convnext_rows() -> list[dict[str, Any]]:
 
     def both(images: np.ndarray) -> None:
         model.transform(images)
-        engine_of(model).explain(images, n_samples=8, targets=1, values_only=True)
+        predictions = model._reader().recogniser.predictions(images)
+        model._explainer()(predictions, n_samples=8, n_targets=1, values_only=True)
 
     return published_rows(model, 256, {"transform and explain, ConvNeXt-Base": (both, 8)})
 
@@ -435,7 +440,7 @@ def rows_of(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
         for count in options.images:
             # What takes an hour is run once.
             often = repeats if size**2 * count <= _OFTEN else 1
-            for kind, change in (("full", lambda m: m), ("little given back", little_given_back)):
+            for kind, change in (("full", lambda m: m), ("few retained", few_retained)):
                 rows[f"transform, {kind}, {size} px, {count}"] = (
                     lambda kind=kind, change=change, size=size, count=count, often=often: (
                         transform_row(

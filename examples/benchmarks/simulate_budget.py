@@ -21,17 +21,18 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import normalize
 
-from edials._labels import encode_attributes
+from edials._labels import encode_attributes, encode_labels
 from edials.datasets import make_faces
 from edials.exceptions import CalibrationWarning
+from edials.fitting.data import TrainingData
 from edials.latent.identity_basis import fit_identity_basis
 from edials.latent.identity_regression import fit_identity_regression
 from edials.metrics.permutation import mean_scores_by_person
 from edials.metrics.risk import attribute_cells
 from edials.strength.capacity import RetainedFeatures
 from edials.strength.leakage import measure
-from edials.strength.selection import spend
-from edials.strength.splits import random_half_splits, share_out
+from edials.strength.selection import select_n_retained
+from edials.strength.splits import random_half_splits, split_photos
 
 KEPT = ["age", "gender"]
 PEOPLE, FITTED, MORE = 100, 14, 60
@@ -53,8 +54,9 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
     turn = np.arange(len(people)) - first[people]
     fitted = np.flatnonzero(turn < FITTED)
 
-    shares = share_out(people[fitted], np.ones(len(fitted), dtype=bool), seed)
-    judged = fitted[shares.judged]
+    labels = encode_labels(people[fitted], name="identity")
+    split = split_photos(TrainingData(town.images[fitted], labels, None), seed)
+    judged = fitted[split.probe]
     # As in a fit, the recogniser has not seen what is judged.
     taught = np.setdiff1d(fitted, judged)
     recogniser = LinearDiscriminantAnalysis().fit(latents[taught], people[taught])
@@ -75,7 +77,7 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
 
     halvings = [
         (fitted[first], fitted[second])
-        for first, second in random_half_splits(people[fitted], shares, seed)
+        for first, second in random_half_splits(people[fitted], split, seed)
     ]
 
     def trial(first: np.ndarray, second: np.ndarray) -> tuple[RetainedFeatures, RetainedFeatures]:
@@ -89,11 +91,11 @@ def town_of(seed: int, components: PCA, budget: float, by_heart: bool) -> dict[s
         cells,
         seed,
         pairs=more,
-        of_seen=[trial(*halving) for halving in halvings],
+        training_pairs=[trial(*halving) for halving in halvings],
     )
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always", CalibrationWarning)
-        given = spend(frontier, budget)
+        given = select_n_retained(frontier, budget)
     true = 0.0
     if given:
         known = np.flatnonzero((turn >= FITTED) & (turn < FITTED + MORE // 2))
