@@ -32,19 +32,20 @@ class ModelFileError(EdialsError, ValueError):
 
 
 class IdentityLeakWarning(UserWarning):
-    """What was asked for leaves a known way to the person.
+    """A release reveals identity in a known way.
 
-    It fires when images had to be withheld, at strength 0, with ``perturbation="evade"``, when
-    most people are alone with their kept attributes, when these are misread so steadily that they
-    tell more than the risk budget, and when certificates lean on a recogniser that hardly
-    recognises anyone.
+    It fires when images had to be withheld; at strength 0; with ``perturbation="evade"``; when most
+    people are alone in their attribute cell; when attributes that are misclassified consistently
+    reveal more than the risk budget; and when certificates rest on a recogniser with a low true
+    match rate.
     """
 
 
 class CalibrationWarning(UserWarning):
-    """``strength="auto"`` could not be shown to stay within its budget, and 1 is used.
+    """``strength="auto"`` could not be shown to stay within its budget, so strength 1 is used.
 
-    There every feature is replaced; what steadily misread attributes tell was not measured.
+    At strength 1 every feature is replaced. What consistently misclassified attributes reveal was
+    not measured.
     """
 
 

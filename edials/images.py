@@ -109,7 +109,7 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
         top = 65535 if levels.max(initial=0) > 255 else 255
         picture = Image.fromarray(np.uint8(np.clip(levels / top, 0, 1) * 255 + 0.5))
     if picture.has_transparency_data:
-        # The colours under a transparent pixel were never meant to be seen.
+        # The colours under a transparent pixel are not part of the picture.
         layers = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
     return picture.convert("RGB")
@@ -118,17 +118,7 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
 def read_each(
     sources: Sequence[str | os.PathLike[str] | zipfile.Path], size: int | None = None
 ) -> Iterator[NDArray[np.uint8] | UnreadableImageError]:
-    """Read pictures on a few threads, in order; the error stands in place of an unreadable one.
-
-    Parameters
-    ----------
-    sources, size
-        As in :func:`read_images`.
-
-    Yields
-    ------
-    ndarray of shape (height, width, 3), dtype uint8, or UnreadableImageError
-    """
+    """As :func:`read_images`, one by one; an error is yielded in place of an unreadable picture."""
 
     def attempt(source: Any) -> NDArray[np.uint8] | UnreadableImageError:
         try:

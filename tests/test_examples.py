@@ -55,15 +55,17 @@ def test_benchmark_on_a_miniature_of_mtf(tmp_path):
     assert rows["full"]["originals_among_outputs"] == 0
 
 
-def test_unseen_people_are_judged_and_shared_out(monkeypatch):
+def test_unseen_people_get_predicted_attributes_and_a_split(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     import benchmark_draws
 
     faces = make_faces(5, 20, size=32, random_state=0)
-    # Whatever a person's label is, one photo in four is judged otherwise.
-    told = pd.DataFrame({name: np.tile(["a", "a", "b", "a"], 25) for name in ("age", "gender")})
-    judge = SimpleNamespace(predict_table=lambda images: told.assign(race="c"))
+    # One photo in four is predicted otherwise than the others of its person.
+    predicted = pd.DataFrame(
+        {name: np.tile(["a", "a", "b", "a"], 25) for name in ("age", "gender")}
+    )
+    judge = SimpleNamespace(predict_table=lambda images: predicted.assign(race="c"))
     found, split = benchmark_draws.unseen(SimpleNamespace(unseen=faces), judge)
     assert (found.attributes == ["a", "a", "c"]).all().all()
-    shares = pd.crosstab(faces.identity, split)
-    assert (shares[["enrol", "validation", "probe"]] == [12, 3, 5]).all().all()
+    counts = pd.crosstab(faces.identity, split)
+    assert (counts[["enrol", "validation", "probe"]] == [12, 3, 5]).all().all()

@@ -178,7 +178,9 @@ def _by_manifest(
     if missing:
         raise InvalidLabelsError(f"{manifest} names files that do not exist: {first_few(missing)}.")
     if not included.any():
-        raise InvalidLabelsError(f"{manifest} names none of the originals; expected their own one.")
+        raise InvalidLabelsError(
+            f"{manifest} names none of the originals; expected the manifest of this release."
+        )
     return released, included
 
 

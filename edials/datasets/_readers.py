@@ -128,27 +128,16 @@ def load_utkface(path: PathLike, *, labels: LabelSource = None, size: int = 64) 
     path : path of a zip file or a folder
     labels : path of a CSV file or DataFrame, optional
         Columns ``file``, ``age_years``, ``gender``, ``race``; only the pictures it names are read.
-        Without it, the published file names ``[age]_[gender]_[race]_[date].jpg`` are taken apart;
-        what a name does not say is missing (a few published names lack a part).
+        Without it, the published file names ``[age]_[gender]_[race]_[date].jpg`` are parsed; a few
+        of them lack a part, which gives a missing label.
     size : int, default=64
         Pictures are cropped to a centred square and resized to ``(size, size)`` pixels (bicubic).
 
     Returns
     -------
     Bunch
-        images : ndarray of shape (n, size, size, 3), uint8
-        identity : ndarray of shape (n,), object
-            None everywhere: nobody is named, and edials takes such rows as unlabelled.
-        attributes : DataFrame of shape (n, 3)
-            ``age_years``, ``gender``, ``race``.
-        files : ndarray of shape (n,) of str
-        split : ndarray of shape (n,)
-            Only if `labels` has such a column.
-
-    Raises
-    ------
-    FileNotFoundError, InvalidLabelsError, UnreadableImageError
-        As in `load_image_folder`.
+        As `load_lfw` returns it. ``identity`` is None everywhere: such rows count as unlabelled.
+        ``attributes`` has the columns ``age_years``, ``gender``, ``race``.
 
     References
     ----------
@@ -173,13 +162,12 @@ def load_mtf(path: PathLike, *, size: int = 64) -> Bunch:
     (female, male) and race (four classes). Its authors offer it, and a version with one folder per
     task, through https://github.com/RamiHaf/MTF_data_set. It is not downloaded here.
 
-    What is assumed of the layout: the published training scripts read one class per folder, and
-    that is all that could be checked. `path` holds one folder per task, whose name contains
-    "identity", "person" or "recognition"; "age"; "gender"; "race" (in any case). In each, perhaps
-    below folders for training, validation and test, a folder per class (for identity: per person)
-    holds the pictures. One picture has the same file name in every task, and the tasks are joined
-    by it; a task that lacks a picture gives it a missing label. A set in another layout is read
-    with `load_image_folder` and a table.
+    The expected layout follows the published training scripts, which read one class per folder;
+    nothing more could be checked. `path` holds one folder per task, whose name contains "identity",
+    "person" or "recognition"; "age"; "gender"; "race" (in any case). Each has a folder per class
+    (for identity: per person), perhaps below folders for training, validation and test. One picture
+    has the same file name in every task, which joins the tasks; a task that lacks a picture gives
+    it a missing label. For another layout use `load_image_folder` and a table.
 
     Parameters
     ----------
@@ -190,18 +178,12 @@ def load_mtf(path: PathLike, *, size: int = 64) -> Bunch:
     Returns
     -------
     Bunch
-        images : ndarray of shape (n, size, size, 3), uint8
-        identity : ndarray of shape (n,), str objects
-        attributes : DataFrame of shape (n, n_tasks - 1)
-            Those of ``age``, ``gender``, ``race`` that are there.
-        files : ndarray of shape (n,) of str
-        split : ndarray of shape (n,)
-            "train", "validation" or "test" of the identity task; only if there are such folders.
+        As `load_lfw` returns it. ``attributes`` has those of the columns ``age``, ``gender``,
+        ``race`` for which there is a task. ``split`` is "train", "validation" or "test" of the
+        identity task, and absent without such folders.
 
     Raises
     ------
-    FileNotFoundError, UnreadableImageError
-        As in `load_image_folder`.
     InvalidLabelsError
         If there is no identity task, if file names repeat within a task, or if a task shares no
         file name with the identity task.
