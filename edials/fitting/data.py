@@ -61,19 +61,7 @@ class Encoding:
 
 
 def check_training_data(X: Any, identity: Any, attributes: Any, image_shape: Any) -> TrainingData:
-    """Check images and labels together, and warn of attributes that identify people.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
-    identity : array-like of shape (n_samples,)
-    attributes : DataFrame, array-like or None
-    image_shape : tuple (height, width, 3) or None
-
-    Raises
-    ------
-    InvalidImageError, InvalidLabelsError
-    """
+    """Check images and labels together, and warn of attributes that identify people."""
     images, _ = check_images(X, image_shape=image_shape, min_samples=2)
     people = check_people(identity, len(images))
     targets = drop_constant(encode_attributes(attributes, len(images)))

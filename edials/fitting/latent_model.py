@@ -28,18 +28,7 @@ def fit_features(
     training: NDArray[np.int64],
     basis: str,
 ) -> LatentFeatures:
-    """Fit what is subtracted from latents, and the basis of the rest.
-
-    Parameters
-    ----------
-    autoencoder : fitted autoencoder
-    encoding : Encoding
-    data : TrainingData
-        Of the same rows; the basis is fitted on all of them.
-    training : ndarray of int
-        Rows that the networks were fitted on; the regression is fitted on these.
-    basis : {"identity", "raw"}
-    """
+    """Fit the regression on the training rows, the basis ("identity" or "raw") on all rows."""
     if basis == "raw":
         return LatentFeatures(NO_REGRESSION, raw_basis(encoding.latents))
     photos, people = encoding.take(training), data.people.codes[training]
@@ -59,16 +48,7 @@ def fit_latent_model(
     data: TrainingData,
     seed: int,
 ) -> LatentModel:
-    """Fit the distribution of the features, and draw the background of explanations from it.
-
-    Parameters
-    ----------
-    networks : Networks
-    features : LatentFeatures
-    encoding : Encoding
-    data : TrainingData
-    seed : int
-    """
+    """Fit the distribution of the features, and draw the background of explanations from it."""
     coordinates = features.coordinates(encoding.latents)
     codes = data.attribute_codes
     sizes = [] if data.attributes is None else data.attributes.sizes

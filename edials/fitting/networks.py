@@ -29,16 +29,7 @@ class Networks(NamedTuple):
 
 
 def clone_networks(templates: Networks, shared: dict[str, Any], seeds: dict[str, int]) -> Networks:
-    """Unfitted clones of templates, or defaults where these are None; frozen ones stay.
-
-    Parameters
-    ----------
-    templates : Networks
-    shared : dict
-        Parameters of the defaults: ``device``, ``batch_size``, ``precision`` and ``verbose``.
-    seeds : dict of str to int
-        Of the stages "attributes", "autoencoder", "identity" and "decoder".
-    """
+    """Unfitted clones of templates, or defaults where these are None; frozen ones stay."""
     classifier, autoencoder, recogniser, decoder = templates
     autoencoder = clone_or_default(
         autoencoder, AdversarialAutoencoder, shared, seeds["autoencoder"]
@@ -54,13 +45,7 @@ def clone_networks(templates: Networks, shared: dict[str, Any], seeds: dict[str,
 
 
 def clone_or_default(template: Any, default: type, shared: dict[str, Any], seed: int) -> Any:
-    """The default, or the template's clone, seeded and placed on the device if it says neither.
-
-    Raises
-    ------
-    ValueError
-        If the template is for another device than the anonymizer.
-    """
+    """The default, or the template's clone, seeded and placed on the device if it says neither."""
     if template is None:
         return default(random_state=seed, **shared)
     network = clone(template)
@@ -98,15 +83,6 @@ def fit_networks(
 
     What learns from attributes and pictures is fitted beside what learns from people: on two cores
     with one thread each that takes three quarters of the time.
-
-    Parameters
-    ----------
-    networks : Networks
-        From :func:`clone_networks`.
-    data : TrainingData
-    attribute_weight : float
-        Factor on the autoencoder's own ``attribute_weight``.
-    n_jobs : int or None
     """
     if data.attributes is None:
         networks = networks._replace(attribute_classifier=None)

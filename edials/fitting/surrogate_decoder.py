@@ -22,20 +22,7 @@ def fit_surrogate_decoder(
     reader: AttributeReader,
     **retention: Any,
 ) -> Any:
-    """Fit an unfitted decoder on labelled photos and their draws; a frozen one stays.
-
-    Parameters
-    ----------
-    decoder : SurrogateDecoder, or one in a FrozenEstimator
-    autoencoder : fitted autoencoder
-    model : LatentModel
-    data : TrainingData
-        Photos that networks may see.
-    encoding : Encoding
-    reader : AttributeReader
-    **retention
-        ``order`` and ``n_retained``, as :meth:`SurrogateDecoder.fit` takes them.
-    """
+    """Fit an unfitted decoder on labelled photos and their draws; a frozen one stays."""
     if isinstance(decoder, FrozenEstimator):
         return decoder
     rows = np.flatnonzero(data.people.known)

@@ -54,18 +54,7 @@ class IdentityRegression:
     def residualize(
         self, latents: NDArray[np.float32], embeddings: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Subtract the predicted part.
-
-        Parameters
-        ----------
-        latents : ndarray of shape (n, latent_dim)
-        embeddings : ndarray of shape (n, embedding_dim)
-            Of the same pictures. Nothing is subtracted from rows that are not finite.
-
-        Returns
-        -------
-        ndarray of shape (n, latent_dim)
-        """
+        """Subtract the predicted part."""
         if not len(self.slope):
             return latents
         # In double precision, then rounded: the number of rows must not change a bit.

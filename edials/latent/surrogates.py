@@ -95,26 +95,6 @@ class SurrogatePrior:
 
         Yaw is a condition, too, unless all features are replaced.
 
-        Parameters
-        ----------
-        mask : ndarray of bool, shape (n_features,)
-            Features to replace.
-        consistency : float in [0, 1), default=0.9
-            Share of the variance that is removed along the directions which tell the attributes'
-            classes apart (Fisher's): a draw should be typical of its attributes, or they are lost
-            in the noise.
-        temperature : float in (0, 1], default=0.3
-            Factor on the standard deviation of a draw. A Gaussian reaches further than faces do:
-            its far draws look like several faces at once; nearer ones are more like faces, and more
-            alike.
-        yaw_emphasis : float, default=4.5
-            Factor on the effect of the yaw of the head, 0 or more: 1 is what a regression on the
-            yaw as it is read gives, more shows the yaw better.
-
-        Returns
-        -------
-        ConditionalDraw
-
         References
         ----------
         The conditional of a joint Gaussian: Bishop (2006), "Pattern recognition and machine
@@ -198,22 +178,7 @@ class ConditionalDraw:
         noise: NDArray,
         yaw: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Draw the replaced features of every row.
-
-        Parameters
-        ----------
-        coordinates : ndarray of shape (n, n_features)
-            The replaced ones are not read.
-        codes : ndarray of shape (n, n_attributes)
-        noise : ndarray of shape (n, n_features)
-            Standard normal.
-        yaw : ndarray of shape (n,), optional
-            None averages over it. Clipped at 2.5 standard deviations from the mean.
-
-        Returns
-        -------
-        ndarray of shape (n, n_features)
-        """
+        """Draw the replaced features of every row (n, n_features); ``noise`` is standard normal."""
         # In double precision, so that the last bit of a sum, which may depend on how many rows
         # there are, is rounded away.
         features = coordinates.astype(np.float64)
@@ -240,21 +205,6 @@ def fit_prior(
     The mean is a regression on the attributes, so no cell needs people of its own. The covariance
     is pooled over all rows and shrunk (Ledoit and Wolf 2004). Every labelled person counts once.
     How unlabelled images differ from labelled ones otherwise, in framing say, is regressed out.
-
-    Parameters
-    ----------
-    coordinates : ndarray of shape (n_samples, n_features)
-    codes : ndarray of shape (n_samples, n_attributes)
-        Rows with a missing label (-1) are left out.
-    sizes : list of int
-    people : ndarray of shape (n_samples,)
-        Person codes; -1 where unknown.
-    yaw : ndarray of shape (n_samples,), optional
-        None if it is no condition.
-
-    Returns
-    -------
-    SurrogatePrior
     """
     complete: NDArray[np.bool_] = np.all(codes >= 0, axis=1)
     if complete.sum() < 2:
@@ -331,23 +281,7 @@ def _shrink_along(
 
 
 def replacement_mask(order: NDArray[np.int64], strength: float) -> NDArray[np.bool_]:
-    """Mark the features to replace: the first ``round(strength * n_features)`` of an order.
-
-    Parameters
-    ----------
-    order : ndarray of shape (n_features,)
-        All features, the first to be replaced first.
-    strength : float in [0, 1]
-
-    Returns
-    -------
-    ndarray of bool, shape (n_features,)
-
-    Raises
-    ------
-    ValueError
-        If the strength is not in [0, 1].
-    """
+    """Mark the features to replace: the first ``round(strength * n_features)`` of an order."""
     if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
         raise ValueError(f"strength={strength!r}; expected a share of features, from 0 to 1.")
     mask = np.zeros(len(order), dtype=bool)

@@ -31,20 +31,10 @@ _RECORD_ERROR = 0.01
 def attribute_records(
     attributes: AttributeTargets, people: Labels, classes: NDArray
 ) -> list[NDArray[np.float64]]:
-    """Attributes of the people whom a recogniser knows.
+    """Attributes of a recogniser's people: for every attribute an array (n_people, n_classes).
 
-    Parameters
-    ----------
-    attributes : AttributeTargets
-    people : Labels
-    classes : ndarray of shape (n_people,)
-        In the recogniser's order.
-
-    Returns
-    -------
-    list of ndarray of shape (n_people, n_classes)
-        For every attribute, 1 at a person's class. Even where it is unknown, and everywhere for an
-        attribute that differs between photos of one person, such as a smile.
+    1 at a person's class. Even where it is unknown, and everywhere for an attribute that differs
+    between photos of one person, such as a smile.
     """
     columns = {name: column for column, name in enumerate(classes.tolist())}
     column_of = np.array([columns.get(name, -1) for name in people.classes.tolist()])
@@ -93,18 +83,7 @@ class AttributeReader:
     def codes(
         self, images: NDArray[np.uint8], predictions: CachedPredictions | None = None
     ) -> NDArray[np.int64]:
-        """Attributes of images as class codes.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n, height, width, 3), dtype uint8
-        predictions : CachedPredictions, optional
-            The recogniser's, if there are any of these images.
-
-        Returns
-        -------
-        ndarray of shape (n, n_attributes)
-        """
+        """Attribute codes of images, shape (n, n_attributes)."""
         if self.classifier is None:
             return np.empty((len(images), 0), dtype=np.int64)
         if not self.useful:

@@ -96,13 +96,7 @@ class RecogniserAdapter:
         return ~(self.similarity(references, predictions) < self.threshold)
 
     def true_match_rate(self, pictures: NDArray[np.uint8], people: NDArray[np.int64]) -> float:
-        """Share of pairs of one person above the threshold; NaN without such pairs or embeddings.
-
-        Parameters
-        ----------
-        pictures : ndarray of shape (n, height, width, 3), dtype uint8
-        people : ndarray of shape (n,)
-        """
+        """Share of genuine pairs above the threshold; NaN without pairs or embeddings."""
         first, second = np.triu_indices(len(people), 1)
         pairs = people[first] == people[second]
         if not self.verifies or not pairs.any():
@@ -158,16 +152,7 @@ def as_input(classifier: Any, images: NDArray) -> NDArray:
 
 
 def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether a picture is its original or nearly so, whatever made it.
-
-    Parameters
-    ----------
-    originals, pictures : ndarray of shape (n, height, width, 3), dtype uint8
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-    """
+    """Whether a picture is its original or nearly so, whatever made it."""
     same = np.zeros(len(pictures), dtype=bool)
     at_once = inference_batch_size(len(pictures), pictures.shape[1:])
     row_stride = max(4, pictures.shape[1] // 32)

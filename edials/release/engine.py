@@ -70,13 +70,7 @@ class Engine:
         return self.generator.autoencoder
 
     def warn_of_known_leaks(self, true_match_rate: float) -> None:
-        """Warn if the settings leave a known way to the person.
-
-        Parameters
-        ----------
-        true_match_rate : float
-            How often the recogniser matches two photos of one person.
-        """
+        """Warn if the settings leave a known way to the person."""
         message = None
         if self.perturbation == "evade":
             message = (
@@ -100,13 +94,6 @@ class Engine:
 
         A picture that is not certified is generated again at strength 1; if that fails, too, it is
         blanked.
-
-        Parameters
-        ----------
-        originals : ndarray of shape (n, height, width, 3), dtype uint8
-        scored : bool, default=True
-            Whether to compare pictures with their originals in embeddings, for the record; else
-            scores are NaN. Certification does not need them.
         """
         predictions = self.recogniser.predictions(originals)
         if self.perturbation == "surrogate" and not self.mask.any():

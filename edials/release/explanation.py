@@ -53,20 +53,7 @@ class LatentExplainer:
         n_targets: int | None = None,
         values_only: bool = False,
     ) -> shap.Explanation:
-        """Explain images.
-
-        Parameters
-        ----------
-        predictions : CachedPredictions
-            Of the images.
-        n_samples : int
-            Gradients per image.
-        seed : int, default=0
-        n_targets : int, optional
-            How many of the most likely people the score sums over; None takes a quarter.
-        values_only : bool, default=False
-            See :class:`edials.explain.expected_gradients.ExpectedGradients`.
-        """
+        """Explain images."""
         gradients = self.kind == "gradient"
         candidates = predictions.recogniser.candidates(predictions)[:, :n_targets]
         score = self._score(predictions.recogniser, candidates, gradients)

@@ -32,26 +32,7 @@ def run_chunks(
     n_jobs: int | None,
     scored: bool,
 ) -> Iterator[tuple[Outcome, ImageFormat]]:
-    """Anonymize chunk after chunk; every worker takes one shard of a chunk.
-
-    Parameters
-    ----------
-    engine : Engine
-        Every worker unpacks it once.
-    chunks : iterator of (images, image_format)
-        Checked images of shape (n_chunk, height, width, 3). Workers receive a memory map as such.
-    rows : int
-        Shards are whole multiples of it, so the bytes do not depend on the number of workers.
-    n_jobs : int or None
-        As joblib takes it: None follows ``joblib.parallel_config``, and is one worker without it.
-    scored : bool
-        As :meth:`Engine.run` takes it.
-
-    Yields
-    ------
-    outcome : Outcome
-    image_format : ImageFormat
-    """
+    """Anonymize chunk after chunk; every worker takes one shard of a chunk."""
     with TemporaryDirectory(dir=os.environ.get("JOBLIB_TEMP_FOLDER")) as folder:
         packed_engine = PackedEngine(engine, Path(folder))
         for images, image_format in chunks:
@@ -152,27 +133,7 @@ def concatenate_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
 def iterate_chunks(
     X: Any, image_shape: tuple[int, int, int], rows: int | None
 ) -> Iterator[tuple[NDArray, ImageFormat]]:
-    """Check images chunk by chunk; files and iterators are read when their chunk is due.
-
-    Parameters
-    ----------
-    X : array-like of images or of paths, or iterator of images, of arrays of images, or of paths
-        Files are cropped to a centred square and resized; where images are not square they must
-        have the right size.
-    image_shape : tuple (height, width, 3)
-    rows : int or None
-        Images in a chunk; None takes an array as one chunk.
-
-    Yields
-    ------
-    images : ndarray of shape (n_chunk, height, width, 3)
-    image_format : ImageFormat
-
-    Raises
-    ------
-    InvalidImageError, UnreadableImageError
-        If the images cannot be used, or read.
-    """
+    """Check images chunk by chunk; files and iterators are read when their chunk is due."""
     if isinstance(X, Iterator) or are_paths(X):
         for chunk in _collect(iter(X), image_shape, rows or _CHUNK_ROWS):
             yield check_images(chunk, image_shape=image_shape)

@@ -53,23 +53,8 @@ def capacity_of(
     On training photos networks remove identity better than on new ones, and then the two sets do
     not covary. So the between-person covariance inside the second set is estimated as well, and the
     larger estimate is returned, with the error of the first: the other's is several times as large.
-    The error is too small if networks have memorised their photos.
-
-    Parameters
-    ----------
-    pairs : list of tuple (RetainedFeatures, RetainedFeatures)
-        Two sets of photos of everybody, by a basis that saw neither; averaged over the pairs. No
-        network has seen the second sets.
-    cells : ndarray of shape (n_people,)
-    count : int
-        Features retained.
-    training_pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
-        More pairs, used for the covariance between the two sets only.
-
-    Returns
-    -------
-    bits, error : float
-        Mean over the people who share their cell, and its standard error. May be below 0.
+    The error is too small if networks have memorised their photos. Both are means over the people
+    who share their cell, in bits; an estimate may be below 0.
 
     References
     ----------

@@ -73,19 +73,9 @@ def fit_frontier(
 ) -> dict[str, NDArray]:
     """Measure the leakage when the last 0, 1, 2, ... features are retained.
 
-    Parameters
-    ----------
-    trial : FeatureTrial
-    split : CalibrationSplit
-    reader : AttributeReader
-    seed : int
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n_steps,)
-        As :func:`edials.strength.leakage.measure`, and ``strength``, ``leakage_low`` and
-        ``leakage_high`` (95 %, the latter also for attackers with any number of photos), and
-        ``floor``.
+    To the columns of :func:`edials.strength.leakage.measure` it adds ``strength``, ``leakage_low``
+    and ``leakage_high`` (95 %, the latter also for attackers with any number of photos) and
+    ``floor``.
     """
     probe = trial.data.take(split.probe)
     names, first_photo, people = np.unique(
@@ -124,23 +114,10 @@ def evaluate_visual_utility(
     masks: list[NDArray[np.bool_]],
     seed: int,
 ) -> dict[str, NDArray]:
-    """Measure what releases still show of photos that no network saw.
+    """Measure what releases still show of up to 128 photos that no network saw, for every mask.
 
-    Parameters
-    ----------
-    generator : SurrogateGenerator
-    reader : AttributeReader
-    probe : TrainingData
-        Up to 128 photos of it are used.
-    masks : list of ndarray of bool, shape (n_features,)
-        Features to replace, for every step.
-    seed : int
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n_steps,)
-        ``ssim`` with the originals, and ``utility``: the attribute classifier's balanced accuracy,
-        NaN without attributes.
+    ``ssim`` with the originals, and ``utility``: the attribute classifier's balanced accuracy, NaN
+    without attributes.
     """
     sample = probe.take(sample_across_people(probe.people.codes, seed, 128))
     predictions = reader.recogniser.predictions(sample.images)

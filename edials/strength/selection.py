@@ -32,18 +32,7 @@ def select_n_retained(frontier: dict[str, NDArray], budget: float) -> int:
 
     Three limits hold: the estimated leakage is at most the budget; its upper bound (one-sided,
     95 %) is at most twice the budget; the upper bound of the capacity is at most the budget.
-
-    Parameters
-    ----------
-    frontier : dict
-        From :func:`edials.strength.leakage.measure`.
-    budget : float
-        In bits, mean over the people who share their cell.
-
-    Returns
-    -------
-    int
-        0, with a warning, if nothing can be retained or too few people can show it.
+    If nothing can be retained, or too few people can show it, a warning says so.
     """
     bits, error = frontier["leakage_bits"], frontier["leakage_error"]
     n_people = int(frontier["people"][0])

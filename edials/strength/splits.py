@@ -45,17 +45,8 @@ def split_photos(data: TrainingData, seed: int) -> CalibrationSplit:
     """Split the photos of everybody who has six or more with all attributes.
 
     A quarter is the probe, and half of the rest the gallery. The last photos of an attribute's
-    class stay with the networks, which would not know the class otherwise.
-
-    Parameters
-    ----------
-    data : TrainingData
-    seed : int
-
-    Returns
-    -------
-    CalibrationSplit
-        :func:`no_split` if fewer than twenty people have enough photos.
+    class stay with the networks, which would not know the class otherwise. With fewer than twenty
+    such people nothing is split off.
     """
     generator = np.random.default_rng(seed)
     gallery, probe = [], []
@@ -82,19 +73,7 @@ def split_photos(data: TrainingData, seed: int) -> CalibrationSplit:
 def random_half_splits(
     people: NDArray[np.int64], split: CalibrationSplit, seed: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Several ways to halve the training photos of the probe's people.
-
-    Parameters
-    ----------
-    people : ndarray of shape (n_samples,)
-    split : CalibrationSplit
-    seed : int
-
-    Returns
-    -------
-    list of tuple (ndarray of int, ndarray of int)
-        Rows of each half; the first half of the first pair is the gallery.
-    """
+    """Several ways to halve the training photos of the probe's people; first, gallery and rest."""
     generator = np.random.default_rng(seed)
     rest = split.training[np.isin(people[split.training], people[split.probe])]
     halves = [(split.gallery, np.setdiff1d(rest, split.gallery))]
