@@ -72,15 +72,14 @@ _EXPLAIN_SAMPLES = 16
 class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     """Remove who from face images and keep what they are used for.
 
-    Images are encoded into latent features; a share ``strength`` of these, chosen once per fit, is
-    replaced by a synthetic draw that depends on the kept attributes and on the other features
-    alone. From the features that stay, what the recogniser foretells of the person is subtracted
-    first, and what people with five fitted photos or more are known to differ by. The result is
-    decoded and leaves through a door that checks it.
+    Images are encoded into latent features. A share ``strength`` of these, the same for every image
+    of a fit, is drawn anew, given the predicted attributes and the retained features. The part of
+    the retained features that a recogniser's embedding predicts is subtracted first. The result is
+    decoded and certified before it leaves.
 
     At strength 1 the output depends on the image only through its predicted attributes. Below it,
-    where the turn of the head is kept as well (:mod:`edials.metrics.head_pose`), there is no
-    guarantee, only what is measured: by ``strength="auto"`` in ``fit``, by an audit afterwards.
+    where yaw is retained as well (:mod:`edials.metrics.head_pose`), there is no guarantee, only
+    measurement: by ``strength="auto"`` in ``fit``, and by an audit afterwards.
 
     Parameters
     ----------
@@ -91,77 +90,73 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     attribute_classifier : AttributeClassifier, optional
         As above; predicts the attributes of an image at transform.
     surrogate_decoder : SurrogateDecoder, optional
-        As above; makes pictures of the draws. None takes the autoencoder's size.
+        As above; decodes draws. None takes the autoencoder's size.
     explainer : {"gradient", "deep", "permutation"} or one of shap's classes, default="gradient"
     perturbation : {"surrogate", "evade"}, default="surrogate"
         ``"evade"`` is the published loop, which stops when the classifier no longer names the
         person. It ignores ``strength`` and does not resist attackers who retrain: it warns.
     strength : "auto" or float in [0, 1], default="auto"
-        Share of latent features replaced. 0 is plain reconstruction, and warns. "auto" gives back
-        as many features as stay within ``risk_budget``, measured in ``fit`` on a quarter of the
-        photos, kept from the networks; 1 where too few people are there to measure, with a warning.
+        Share of latent features replaced. 0 is plain reconstruction, and warns. "auto" retains as
+        many features as ``risk_budget`` allows, measured in ``fit`` on a quarter of the photos,
+        which no network sees. It is 1, with a warning, if too few people are there to measure.
     risk_budget : float, default=0.05
-        Leakage to accept for ``strength="auto"``: bits about the person beyond the kept attributes,
-        per photo, mean over the people of the fit who share their attributes with others. What
-        attackers find stays within it, its upper end (one-sided, 95 %) within twice; the upper end
-        of what there is for attackers with any number of photos within it, as far as the networks
-        know new photos as well as their own.
+        Accepted leakage for ``strength="auto"``: bits about the person beyond the attributes, per
+        photo, mean over the people who share theirs with others. Three limits hold: the estimated
+        leakage is at most the budget, its upper 95 % bound at most twice the budget, and the upper
+        bound of the channel capacity at most the budget.
     temperature : float in (0, 1], default=0.15
-        How far draws spread: 1 as far as people do, so that who trains on releases meets a variety;
-        less for faces that are more like photos and more alike. It tells nothing about the person
-        and can be set after ``fit``.
+        Factor on the standard deviation of the draws. 1 matches real variation (for training data);
+        smaller values look more realistic and more alike. Can be set after ``fit``.
     basis : {"identity", "raw"}, default="identity"
         Features are coordinates of the identity basis, or the latents themselves.
     attribute_weight : float, default=1.0
-        How far the kept attributes enter the autoencoder's training: a factor on its own
-        ``attribute_weight``; 0 also leaves out the attribute classifier's features.
+        Factor on the autoencoder's own ``attribute_weight``. 0 also leaves out the features of the
+        attribute classifier.
     on_failure : {"blank", "raise"}, default="blank"
-        What ``transform`` does when an image cannot be certified even at strength 1.
+        What ``transform`` does if an image cannot be certified even at strength 1.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     device : str, default="auto"
+        Of all networks. Templates with ``device="auto"`` follow it; others must have the same.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What the networks that it makes compute in: bfloat16 where the device has it, by default.
+        Of default networks and of explanations; "auto" is bfloat16 where the device computes in it.
     batch_size : int, default=64
-        The same images give the same bytes in any order and company; another batch size may
-        change the last bit of a pixel.
+        The same images give the same bytes in any order and company. Another batch size may change
+        the last bit of a pixel.
     random_state : int, RandomState instance or None, default=None
         None draws the key of the surrogates from the operating system: what a release needs. With
         an integer everything is reproducible, also by whoever learns it.
     n_jobs : int, optional
-        Workers that the images are shared among, each with the model once; None follows
-        ``joblib.parallel_config``, which also names other backends, such as dask's. In ``fit``, two
-        or more train the identity classifier beside the other networks. Each then has fewer
-        threads, and sums over another number of these may differ in their last bit, so that a fit
-        is the same, and draws the same, for the same seed, ``n_jobs`` and number of threads alone.
+        Workers that share the images; None follows ``joblib.parallel_config``, which also names
+        other backends, such as dask's. In ``fit``, with two or more, the identity classifier trains
+        beside the other networks. A fit is reproducible for the same number of jobs and threads.
     verbose : int, default=0
 
     Attributes
     ----------
     image_shape_ : tuple (height, width, 3)
+    n_features_in_ : int
+        Numbers per image.
     autoencoder_, identity_classifier_, attribute_classifier_ : fitted estimators
-        ``attribute_classifier_`` is None if no attribute is kept.
+        ``attribute_classifier_`` is None without attributes.
     attribute_names_ : list of str
-    basis_ : IdentityBasis
+    latent_model_ : LatentModel
+        Basis and distribution of the features.
     importance_ : ndarray of shape (latent_dim,)
         Mean |SHAP| over people.
     order_ : ndarray of shape (latent_dim,)
-        Features in the order of replacement: as the identity basis has them, the last showing most
-        for what they tell; in the raw basis by ``importance_``.
+        Replacement order. With ``basis="identity"`` the features with the best ratio of picture to
+        identity come last; with "raw" those of least ``importance_``.
     strength_ : float
-        Of ``strength="auto"``.
+        Chosen by ``strength="auto"``.
     frontier_ : dict of str to ndarray of shape (n_steps,)
-        What ``strength="auto"`` measured, by number of features given back; see
+        What ``strength="auto"`` measured, by number of retained features; see
         :func:`edials.strength.frontier.fit_frontier` and
-        :func:`edials.strength.frontier.evaluate_visual_utility`. Absent where too few people are
-        there to measure.
-    true_match_rate_ : float
-        How often the identity classifier matches two photos of one person, fitted ones, where
-        strangers match once in a hundred times; NaN if it does not verify.
-    prior_ : SurrogatePrior
+        :func:`edials.strength.frontier.evaluate_visual_utility`. Absent if nothing was measured.
     surrogate_decoder_ : SurrogateDecoder
-    n_features_in_ : int
-        Numbers per image.
+    true_match_rate_ : float
+        How often the identity classifier matches two training photos of one person at a false match
+        rate of 1 %; NaN if it does not verify.
 
     References
     ----------
