@@ -1,4 +1,4 @@
-"""Keyed draws and one seed per stage; the global generators of NumPy and torch stay untouched."""
+"""Keyed draws, and one seed per stage; the global state of NumPy and torch stays untouched."""
 
 from __future__ import annotations
 
@@ -51,16 +51,6 @@ def stage_seeds(random_state: Any, *stages: str) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def forked_torch(seed: int) -> Iterator[None]:
-    """Run a block under its own torch seed and give the global generators back unchanged."""
-    # fork_rng defaults to every visible accelerator, so a device of the user's choice is covered.
-    # One thread at a time: the generators that blocks in two threads would draw from are the same.
-    with _TORCH_GENERATORS, torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
 def torch_defaults() -> Iterator[None]:
     """Run a block or a function under torch's own defaults, whatever its caller has set.
 
@@ -78,11 +68,20 @@ def torch_defaults() -> Iterator[None]:
             torch.set_default_dtype(dtype)
 
 
+@contextlib.contextmanager
+def forked_torch(seed: int) -> Iterator[None]:
+    """Run a block under its own seed and :func:`torch_defaults`; global generators are restored."""
+    # fork_rng defaults to every visible accelerator, so a device of the user's choice is covered.
+    # One thread at a time: the generators that blocks in two threads would draw from are the same.
+    with _TORCH_GENERATORS, torch_defaults(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
 def new_secret(random_state: Any) -> bytes:
     """Make the 32-byte key of a fit's draws, from a seed or (None) from the operating system.
 
-    A key that derives from a public ``random_state`` can be derived again by anybody who knows
-    it: whoever releases images leaves ``random_state=None``.
+    Who knows ``random_state`` can derive the key, so a release needs ``random_state=None``.
     """
     if random_state is None:
         return secrets.token_bytes(32)
@@ -91,22 +90,22 @@ def new_secret(random_state: Any) -> bytes:
 
 
 class KeyedMixin:
-    """For what draws by a key that its fit made, ``_secret``: a copy with another key."""
+    """For models that draw by a secret key, made in fit: a copy with another key."""
 
     _secret: bytes
 
-    def rekeyed(self, random_state: Any = None) -> Any:
-        """Give the same fitted model with a new key: it draws otherwise for the same images.
+    def with_new_key(self, random_state: Any = None) -> Any:
+        """A copy of the fitted model with a new key, which draws otherwise for the same images.
 
-        One model gives one image one draw, whenever it is asked. A rekeyed copy makes an
-        independent second release, which is what somebody who attacks the method would do. What
-        does not draw stays the same, as an anonymizer at ``strength=0`` or that evades.
+        One model draws the same for an image every time. A copy with a new key makes an independent
+        second release, as somebody who attacks the method would. A model that does not draw stays
+        the same: an anonymizer at ``strength=0`` or with ``perturbation="evade"``.
 
         Parameters
         ----------
         random_state : int, RandomState instance or None, default=None
             None draws the key from the operating system. An integer gives the same key every time,
-            and never that of a fit with the same ``random_state``.
+            but not that of a fit with the same ``random_state``.
 
         Returns
         -------

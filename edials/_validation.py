@@ -221,12 +221,6 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
-def check_batch_size(batch_size: Any, name: str = "batch_size") -> int:
-    """Check a number of images to take at a time."""
-    check_value(name, batch_size, Interval(Integral, 1))
-    return int(batch_size)
-
-
 # --- parameters -----------------------------------------------------------------------------------
 
 

@@ -193,12 +193,12 @@ def test_names_and_levels(fitted):
 
 def test_rekeyed_gives_independent_releases(fitted, faces):
     some = faces.images[:6]
-    first, again, other = (fitted.rekeyed(seed).transform(some) for seed in (0, 0, 1))
+    first, again, other = (fitted.with_new_key(seed).transform(some) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
-    for release in (fitted.transform(some), other, fitted.rekeyed().transform(some)):
+    for release in (fitted.transform(some), other, fitted.with_new_key().transform(some)):
         assert (release != first).any(axis=(1, 2, 3)).all()
-    assert fitted.rekeyed(0).autoencoder_ is fitted.autoencoder_
-    assert fitted.rekeyed(fitted.random_state)._secret != fitted._secret
+    assert fitted.with_new_key(0).autoencoder_ is fitted.autoencoder_
+    assert fitted.with_new_key(fitted.random_state)._secret != fitted._secret
 
 
 class KeyedNoise:
@@ -207,7 +207,7 @@ class KeyedNoise:
     def __init__(self, key=0, ignores_keys=False):
         self.key, self.ignores_keys = key, ignores_keys
 
-    def rekeyed(self, key):
+    def with_new_key(self, key):
         return KeyedNoise(0 if self.ignores_keys else key, self.ignores_keys)
 
     def transform(self, images):

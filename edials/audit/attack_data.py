@@ -71,11 +71,11 @@ class AttackData:
 def make_fresh_releases(anonymizer: Any, photos: Images, count: int, seed: int) -> list[Images]:
     """Anonymize the gallery anew, as anybody can who has its photos and the method.
 
-    Without ``anonymizer.rekeyed``, or if a new key changes nothing, there are no fresh releases.
+    There are none without ``anonymizer.with_new_key``, or if a new key changes nothing.
     """
-    if not hasattr(anonymizer, "rekeyed"):
+    if not hasattr(anonymizer, "with_new_key"):
         return []
-    first, *others = (anonymizer.rekeyed(seed + index) for index in range(count + 1))
+    first, *others = (anonymizer.with_new_key(seed + index) for index in range(count + 1))
     with warnings.catch_warnings():
         # The user saw them when the release was made.
         warnings.simplefilter("ignore", IdentityLeakWarning)

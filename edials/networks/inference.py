@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .._random import torch_defaults
-from .._validation import check_value, to_tensor
+from .._validation import to_tensor
 from .modules import AttributeNetwork, AutoencoderNetwork, Backbone, Decoder, Recogniser
 
 #: What networks compute in: "auto" is bfloat16 where the device has it, which is as good (see the
@@ -27,11 +27,6 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 _BATCH_PIXELS, _MIN_BATCH_SIZE = 64**3, 16
 # Not their subclasses, which may use a layer otherwise.
 _FUSIBLE = (Recogniser, AttributeNetwork, AutoencoderNetwork, Decoder, Backbone)
-
-
-def check_precision(precision: Any) -> None:
-    """Check a precision."""
-    check_value("precision", precision, *PRECISIONS)
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -20,7 +20,7 @@ from skorch.utils import noop
 from torch import nn
 from tqdm import tqdm
 
-from .._random import forked_torch, torch_defaults
+from .._random import forked_torch
 from .._validation import to_tensor
 from .inference import autocast, computes_in_bfloat16, inference_copy
 
@@ -282,7 +282,7 @@ def train(net: FaceNet, dataset: FaceDataset, validation: FaceDataset | None, se
     if net.verbose:
         callbacks.append(("progress", _Progress(net.title)))
     net.callbacks = callbacks
-    with torch_defaults(), forked_torch(seed):
+    with forked_torch(seed):
         net.fit(dataset, None)
     # A fitted net must not carry anybody's pictures, which the split holds; nor what only training
     # needs, which is three times the network: moments of the optimisers and the best weights.

@@ -116,7 +116,7 @@ def main() -> None:
     asked = {name: populations[name]() for name in options.populations}
     rows: list[dict[str, Any]] = []
     for draw in options.draws:
-        model = anonymizer.rekeyed(draw) if draw else anonymizer
+        model = anonymizer.with_new_key(draw) if draw else anonymizer
         for name, (faces, split, attackers) in asked.items():
             for method in ("full", "calibrated"):
                 row = row_of(name, faces, split, model, method, attackers, options.seed)

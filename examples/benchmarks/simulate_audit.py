@@ -55,7 +55,7 @@ def surrogates(repeats: int) -> dict[str, Any]:
         told = copy.copy(model)
         told.attribute_classifier_ = TrueAttributes(model.attribute_classifier_, town)
         told._records = []  # the truth needs no help
-        told = told.rekeyed(seed)
+        told = told.with_new_key(seed)
         attackers = [LatentAttacker(model.autoencoder_), *_LINEAR]
         reports.append(_quick_audit(town, told.transform(town.images), seed, attackers))
     return _null(reports)
@@ -71,7 +71,7 @@ def predicted(repeats: int) -> dict[str, Any]:
     reports, steady = [], []
     for seed in range(repeats):
         town = make_faces(36, 14, size=32, random_state=1000 + seed)
-        other = model.rekeyed(seed)
+        other = model.with_new_key(seed)
         read = model._engine().reader.codes(town.images)
         true = encode_attributes(town.attributes[KEPT], len(read), classes).codes
         steady.append((read == true).all(axis=1).mean())
