@@ -259,7 +259,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         networks = clone_networks(self._templates(), self._shared_params(), seeds)
         self._reset(data)
         split = split_photos(data, seeds["calibrate"]) if self._is_auto() else no_split(data)
-        training = data.take(split.training)
+        training = data.take(split.training) if len(split.probe) else data
         networks = fit_networks(networks, training, self.attribute_weight, self.n_jobs)
         data = self._set_networks(networks, data)
         encoding = encode(networks, data.images)

@@ -158,9 +158,9 @@ def test_certification_holds_for_a_recogniser_that_cannot_embed(faces, fitted):
         strength=0.02,
         random_state=0,
     )
-    kept = [0, 1, 2, 10, 11, 12, 20, 21, 22]
-    model.fit(faces.images[kept], identity=faces.identity[kept], attributes=faces.labels.iloc[kept])
-    verdicts = model.anonymize(faces.images[kept]).verdicts
+    rows = [0, 1, 10, 11, 20, 21]
+    model.fit(faces.images[rows], identity=faces.identity[rows], attributes=faces.labels.iloc[rows])
+    verdicts = model.anonymize(faces.images[rows]).verdicts
     assert (verdicts == "strengthened").any()
 
 
@@ -459,12 +459,13 @@ def test_a_skorch_recogniser(faces, fitted):
     class Flat(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer = torch.nn.Linear(32 * 32 * 3, 10)
+            self.layer = torch.nn.Linear(32 * 32 * 3, 2)
 
         def forward(self, X):
             return self.layer(X.flatten(1))
 
-    codes = np.unique(faces.identity, return_inverse=True)[1]
+    rows = [0, 1, 10, 11]  # explanations of a foreign recogniser take seconds per photo
+    codes = np.unique(faces.identity[rows], return_inverse=True)[1]
     with forked_torch(0):
         net = NeuralNetClassifier(Flat, max_epochs=2, verbose=0, train_split=None)
         model = EDIALSAnonymizer(
@@ -472,8 +473,10 @@ def test_a_skorch_recogniser(faces, fitted):
             identity_classifier=net,
             strength=1.0,
             random_state=0,
-        ).fit(faces.images, identity=codes)
-    assert model.transform(faces.images[:3]).shape == (3, 32, 32, 3)
+        ).fit(faces.images[rows], identity=codes)
+    released = model.transform(faces.images[:3])
+    assert released.shape == (3, 32, 32, 3)
+    assert np.abs(released.astype(float) - faces.images[:3]).mean() > 4
 
 
 def test_surrogate_decoder_learns_from_draws(fitted, faces):
