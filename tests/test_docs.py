@@ -3,8 +3,6 @@
 import importlib
 import inspect
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,12 +45,11 @@ DOCUMENTED = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_run(page, tmp_path):
-    """All Python blocks of a page, in order, in a new process without warnings."""
+def test_pages_run(page, tmp_path, monkeypatch):
+    """All Python blocks of a page, in order, in a namespace and folder of their own."""
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
-    if blocks:
-        command = [sys.executable, "-W", "error", "-c", "\n".join(blocks)]
-        subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks), page, "exec"), {"__name__": page.name})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
