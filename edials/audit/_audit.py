@@ -17,8 +17,8 @@ from ..metrics.retention import picture_retention
 from ..metrics.risk import attribute_cells, attribute_floor, singleton_share
 from .attack_data import AttackData, make_fresh_releases, select_pairs
 from .attackers.base import ChoiceAttacker, check_choices
-from .attackers.cell_classifier import CellClassifier
 from .attackers.registry import make_attackers
+from .cells import predict_cells
 from .copies import find_copies
 from .detection import detection_retention
 from .disclosure import withheld_p_value
@@ -204,18 +204,15 @@ def _attack_data(
     images = {"clear": gallery.take(before), "released": gallery.take(after)}
     if choices is not None:
         images["choices"] = gallery.take(choices)
-    people, released = gallery.people_by_split(), images["released"]
-    enrol, validation = people["enrol"], people["validation"]
-    classifier = CellClassifier().fit(released["enrol"], enrol.codes, enrol.cells)
-    classifier.calibrate(released["validation"], validation.codes)
+    people = gallery.people_by_split()
     outsiders = np.flatnonzero((gallery.people < 0) & (codes >= 0) & ~pairs.withheld)
     return AttackData(
         images=images,
         people=people,
-        log_cells=classifier.predict_log_proba(released["probe"]),
+        log_cells=predict_cells(images["released"], people),
         fresh_releases=fresh_releases,
         **select_pairs(
-            (images["clear"]["enrol"], released["enrol"]),
+            (images["clear"]["enrol"], images["released"]["enrol"]),
             (before[outsiders], after[outsiders]),
             codes[outsiders],
             fresh_releases,

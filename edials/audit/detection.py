@@ -8,7 +8,8 @@ ten of 200 made-up faces at 32, 64 and 128 pixels, and one face in 200 pictures 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,22 +27,10 @@ _EYE_ROWS = 0.6  # upper share of a face that may hold eyes
 _MAX_PAIRS = 500  # a detector takes some hundredths of a second per picture
 
 
-class Detector(Protocol):
-    """A callable that finds the eyes of a face."""
-
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """The eyes of the largest face, None without a face.
-
-        Parameters
-        ----------
-        image : ndarray of shape (height, width, 3), dtype uint8
-
-        Returns
-        -------
-        ndarray of shape (2, 2), or None
-            Left and right eye of the picture, across and down in shares of the shorter side; NaN
-            if the face does not have one on each side.
-        """
+#: Takes an image of shape (height, width, 3), dtype uint8, and gives None without a face, else the
+#: left and right eye of the largest face, shape (2, 2): across and down in shares of the shorter
+#: side, NaN if there is not one eye on each side.
+Detector = Callable[[NDArray[np.uint8]], NDArray[np.float64] | None]
 
 
 class CascadeDetector:

@@ -124,8 +124,8 @@ def withheld_p_value(
         ``(1 + number that vary as much) / (1 + n_permutations)``; NaN if nothing was withheld, or
         everything.
     """
-    known = people >= 0
-    withheld, people, cells = withheld[known], people[known], cells[known]
+    rows = people >= 0
+    withheld, people, cells = withheld[rows], people[rows], cells[rows]
     if not withheld.any() or withheld.all():
         return float("nan")
     codes = np.unique(people, return_inverse=True)[1]

@@ -196,9 +196,9 @@ def evaluate_scores(
         More fields of :class:`AttackFigures` that describe the attacker, such as ``probe_kind``.
     """
     validation_scores, scores = (np.asarray(side[0], np.float64) for side in (validation, probe))
-    validation_people, people = validation[1], probe[1]
+    validation_codes, people = validation[1].codes, probe[1]
     codes, cells = people.codes, people.cells
-    calibration = calibrate(validation_scores, validation_people.codes, cells)
+    calibration = calibrate(validation_scores, validation_codes, cells)
     calibrated = calibration(scores)
     log_q = in_cell_log_probabilities(calibrated, codes, cells)
     success = mean_by_person(rank_hits(log_q, codes, 1), codes)
@@ -206,9 +206,10 @@ def evaluate_scores(
     bits = mean_by_person(in_cell_bits(log_q, codes, cells), codes)
     ranking = calibration.ranking_scores(scores)
     auc = mean_by_person(in_cell_auc(ranking, codes, cells), codes)
-    auc_validation = in_cell_auc(
-        calibration.ranking_scores(validation_scores), validation_people.codes, cells
+    validation_log_q = in_cell_log_probabilities(
+        calibration(validation_scores), validation_codes, cells
     )
+    validation_ranking = calibration.ranking_scores(validation_scores)
     present = np.unique(codes)
     permutations = permute_within_cells(cells[present], seed=seed)
     table, success_table = (
@@ -217,50 +218,38 @@ def evaluate_scores(
     )
     open_set, det = verification(ranking, codes, cells)
     max_bits = float(np.log2(np.bincount(cells).max()))
-    ci_low, ci_high = confidence_interval(success, seed=seed, bounds=(0, 1))
-    excess_low, excess_high = confidence_interval(excess, seed=seed, bounds=(-1, 1))
-    leakage_low, leakage_high = confidence_interval(
-        bits, level=JOINT_LEVEL, seed=seed, bounds=(-np.inf, max_bits)
-    )
-    auc_low, auc_high = confidence_interval(auc, level=JOINT_LEVEL, seed=seed, bounds=(0, 1))
+
+    def estimate(
+        mean: str, end: str, values: NDArray, bounds: tuple[float, float], level: float = 0.95
+    ) -> dict[str, Any]:
+        low, high = confidence_interval(values, level=level, seed=seed, bounds=bounds)
+        return {mean: _finite_mean(values), f"{end}_low": low, f"{end}_high": high}
+
     return AttackFigures(
         name=name,
         gallery_kind=gallery_kind,
         clear_accuracy=clear_accuracy,
         valid=clear_accuracy >= validity_threshold,
         risk_without_attributes=rank_1(scores, codes),
-        risk=float(success.mean()),
-        ci_low=ci_low,
-        ci_high=ci_high,
         rank_5=_rank_risk(log_q, codes, 5),
-        in_cell_excess=float(excess.mean()),
-        excess_low=excess_low,
-        excess_high=excess_high,
-        leakage_bits=float(bits.mean()),
-        leakage_low=leakage_low,
-        leakage_high=leakage_high,
-        in_cell_auc=_finite_mean(auc),
-        auc_low=auc_low,
-        auc_high=auc_high,
         p_value=permutation_p_value(table, permutations),
         effective_anonymity_set_size=_effective_anonymity_set_size(log_q, codes),
-        validation_risk=_rank_risk(
-            in_cell_log_probabilities(
-                calibration(validation_scores), validation_people.codes, cells
-            ),
-            validation_people.codes,
-        ),
-        validation_auc=_finite_mean(auc_validation),
+        validation_risk=_rank_risk(validation_log_q, validation_codes),
+        validation_auc=_finite_mean(in_cell_auc(validation_ranking, validation_codes, cells)),
         risk_predicted_cell=_predicted_cell_risk(calibrated, log_cells, people),
         per_person=success,
         per_person_bits=bits,
         per_person_auc=auc,
         person_scores=mean_scores_by_person(
             np.concatenate([validation_scores, scores]),
-            np.concatenate([validation_people.codes, codes]),
+            np.concatenate([validation_codes, codes]),
             len(cells),
         ),
         det=det,
+        **estimate("risk", "ci", success, (0, 1)),
+        **estimate("in_cell_excess", "excess", excess, (-1, 1)),
+        **estimate("leakage_bits", "leakage", bits, (-np.inf, max_bits), JOINT_LEVEL),
+        **estimate("in_cell_auc", "auc", auc, (0, 1), JOINT_LEVEL),
         **album_figures(table, cells[present], permutations),
         **worst_person(success_table, cells[present], permutations),
         **open_set,

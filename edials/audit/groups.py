@@ -30,10 +30,10 @@ def worst_person(
     true = success[shared, shared]
     null = success[shared, permutations[:, shared]]
     threshold = 2 / size[shared] + 1e-9
-    anybody = len(shared) > 0
+    any_shared = len(shared) > 0
     return {
-        "worst_person_risk": float(true.max()) if anybody else float("nan"),
-        "worst_person_null": float(null.max(axis=1).mean()) if anybody else float("nan"),
+        "worst_person_risk": float(true.max()) if any_shared else float("nan"),
+        "worst_person_null": float(null.max(axis=1).mean()) if any_shared else float("nan"),
         "people_above_twice_floor": int((true > threshold).sum()),
         "people_above_twice_floor_null": float((null > threshold).sum(axis=1).mean()),
     }

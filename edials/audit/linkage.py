@@ -92,12 +92,12 @@ def nearest_neighbour_linkage(features: NDArray, people: People) -> dict[str, fl
             first, second = first[chosen], second[chosen]
         distances.append(np.linalg.norm(features[rows[first]] - features[rows[second]], axis=1))
         genuine.append(codes[rows[first]] == codes[rows[second]])
-    known = np.isfinite(hits)
-    if not known.any():
+    has_neighbour = np.isfinite(hits)
+    if not has_neighbour.any():
         return {"linked": np.nan, "null": np.nan, "eer": np.nan}
-    weights = 1 / np.bincount(codes[known])[codes[known]]
+    weights = 1 / np.bincount(codes[has_neighbour])[codes[has_neighbour]]
     return {
-        "linked": float(np.average(hits[known], weights=weights)),
-        "null": float(np.average(null[known], weights=weights)),
+        "linked": float(np.average(hits[has_neighbour], weights=weights)),
+        "null": float(np.average(null[has_neighbour], weights=weights)),
         "eer": equal_error_rate(-np.concatenate(distances), np.concatenate(genuine)),
     }

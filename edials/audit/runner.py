@@ -101,10 +101,10 @@ def _scores_of_all(
     results = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_run_learner)(group, data) for group in roles.values()
     )
-    bar = tqdm(results, desc="attacks", total=len(roles), disable=not verbose)
+    progress = tqdm(results, desc="attacks", total=len(roles), disable=not verbose)
     scores = {
         id(attacker): attack
-        for group, attacks in zip(roles.values(), bar, strict=True)
+        for group, attacks in zip(roles.values(), progress, strict=True)
         for attacker, attack in zip(group, attacks, strict=True)
     }
     return [scores[id(attacker)] for attacker in attackers]

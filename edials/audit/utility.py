@@ -40,8 +40,8 @@ class LinearAttributeClassifier(BaseEstimator):
         rows = to_rows(check_images(images)[0])
         self.models_ = {}
         for name in attributes.columns:
-            known = attributes[name].notna().to_numpy()
-            labels = attributes[name][known].astype(str)
+            has_label = attributes[name].notna().to_numpy()
+            labels = attributes[name][has_label].astype(str)
             if labels.nunique() < 2:
                 constant = labels.unique()[:1] if len(labels) else [""]
                 dummy = DummyClassifier(strategy="most_frequent")
@@ -55,7 +55,7 @@ class LinearAttributeClassifier(BaseEstimator):
             with warnings.catch_warnings():
                 # A class of one image adds a mean and no covariance, which is right here.
                 warnings.filterwarnings("ignore", "Only one sample available")
-                self.models_[name] = model.fit(rows[known], labels)
+                self.models_[name] = model.fit(rows[has_label], labels)
         return self
 
     def predict_table(self, images: NDArray) -> pd.DataFrame:
@@ -151,8 +151,8 @@ def macro_f1(
 
 def _f1_of_classes(predicted: pd.Series, true: pd.Series) -> tuple[NDArray, NDArray[np.float64]]:
     """Classes of one attribute and the F1 of each."""
-    known = true.notna().to_numpy()
-    labels, guesses = (column.to_numpy()[known].astype(str) for column in (true, predicted))
+    has_label = true.notna().to_numpy()
+    labels, guesses = (column.to_numpy()[has_label].astype(str) for column in (true, predicted))
     classes = np.unique(labels)
     return classes, f1_score(labels, guesses, labels=classes, average=None, zero_division=0)
 

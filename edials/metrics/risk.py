@@ -108,7 +108,7 @@ def singleton_share(people: NDArray[np.int64], cells: NDArray[np.int64]) -> floa
 
 def _cell_sizes(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number of people in every cell."""
-    known = people >= 0
-    first = np.unique(people[known], return_index=True)[1]
-    cell_of_person = np.reshape(cells, (len(people), -1))[known][first]
+    rows = np.flatnonzero(people >= 0)
+    first = rows[np.unique(people[rows], return_index=True)[1]]
+    cell_of_person = np.reshape(cells, (len(people), -1))[first]
     return np.unique(cell_of_person, axis=0, return_counts=True)[1]

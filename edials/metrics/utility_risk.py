@@ -58,10 +58,10 @@ def utility_minus_excess_risk(
     targets = encode_attributes(column, len(released), {name: classes[name]})
     assert targets is not None
     true = targets.codes[:, 0]
-    known = true >= 0
-    predicted = attribute_classifier.predict_codes(released)[known, names.index(name)]
-    weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-    utility = balanced_accuracy_score(true[known], predicted, sample_weight=weights)
+    has_label = true >= 0
+    predicted = attribute_classifier.predict_codes(released)[has_label, names.index(name)]
+    weights = None if sample_weight is None else np.asarray(sample_weight)[has_label]
+    utility = balanced_accuracy_score(true[has_label], predicted, sample_weight=weights)
     people = encode_labels(identity, name="identity", n_samples=len(released)).codes
     attributes = pd.DataFrame(attribute_codes, columns=names).assign(**{name: true})
     cells = attribute_cells(people, attributes)

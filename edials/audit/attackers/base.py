@@ -266,19 +266,12 @@ class RoleAttacker:
     name : str
     gallery_kind, probe_kind : {"released", "clear"}, default="released"
         See :mod:`edials.audit.attackers.base`.
-    kind : str, optional
-        None follows from the two.
     """
 
     def __init__(
-        self,
-        learner: Any,
-        name: str,
-        gallery_kind: str = "released",
-        probe_kind: str = "released",
-        kind: str | None = None,
+        self, learner: Any, name: str, gallery_kind: str = "released", probe_kind: str = "released"
     ):
-        self.learner, self.name, self.kind = learner_of(learner), name, kind
+        self.learner, self.name = learner_of(learner), name
         self.gallery_kind, self.probe_kind = gallery_kind, probe_kind
         self.network = getattr(learner, "network", False)
         self.encode = getattr(learner, "encode", None)

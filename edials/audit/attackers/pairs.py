@@ -86,10 +86,10 @@ class PairAttacker:
         slope = slope / np.maximum((deviation**2).sum(axis=0), 1e-12)
         errors = (mapped - mapped.mean(axis=0)) - slope * deviation
         generator = np.random.default_rng(self.random_state)
-        drawn = errors[generator.integers(len(errors), size=len(gallery))]
+        noise = errors[generator.integers(len(errors), size=len(gallery))]
         expected = mapped.mean(axis=0) + slope * (gallery - centre)
         # Errors of either sign leave everybody's mean in place.
-        return np.concatenate([expected + drawn, expected - drawn]).astype(np.float32)
+        return np.concatenate([expected + noise, expected - noise]).astype(np.float32)
 
     def scores(self, images: NDArray) -> NDArray[np.float32]:
         """Score every person of the gallery, shape (n_samples, n_people)."""

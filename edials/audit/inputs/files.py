@@ -59,9 +59,9 @@ def file_findings(
     """
     rows = [row for row, file in enumerate(files) if file is not None]
     paths = [file for file in files if file is not None]
-    known = np.flatnonzero(people[rows] >= 0)
-    known_paths, codes = [paths[place] for place in known], people[rows][known]
-    findings = [*_metadata(paths), *_labels_in_names(known_paths, codes, labels, root, seed)]
+    places = np.flatnonzero(people[rows] >= 0)
+    labelled_paths, codes = [paths[place] for place in places], people[rows][places]
+    findings = [*_metadata(paths), *_labels_in_names(labelled_paths, codes, labels, root, seed)]
     if original_files is not None:
         originals = [original_files[row] for row in rows]
         n_equal = sum(
@@ -72,7 +72,7 @@ def file_findings(
             findings.append(
                 f"{n_equal} of {len(paths)} released files are named like their original"
             )
-    return [*findings, *_times(known_paths, codes)]
+    return [*findings, *_times(labelled_paths, codes)]
 
 
 def _metadata(paths: list[Path]) -> list[str]:
