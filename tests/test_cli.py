@@ -140,7 +140,7 @@ def test_audit_of_a_folder_by_name(faces, folder, monkeypatch, capsys):
 def test_fit_anonymize_audit(faces, folder, fitted, monkeypatch, capsys):
     """From the shell to the report, though the release has random names."""
     monkeypatch.chdir(folder)
-    # Without kept attributes, so that nothing is left to go by.
+    # Without attributes, so that the floor is chance.
     bare = EDIALSAnonymizer(
         FrozenEstimator(fitted.autoencoder_),
         identity_classifier=FrozenEstimator(fitted.identity_classifier_),

@@ -263,15 +263,15 @@ def _draw_nuisance(n_people: int, images_per_person: int, seed: int) -> pd.DataF
     uniform = np.concatenate(tables)
     columns: dict[str, np.ndarray] = {}
     for j, (name, (kind, a, b)) in enumerate(_NUISANCE.items()):
-        share = uniform[:, j]
+        quantile = uniform[:, j]
         if kind == "normal":
             # Tails beyond 2.3 standard deviations would turn the face out of the picture.
-            columns[name] = a + b * ndtri(np.clip(share, 0.01, 0.99))
+            columns[name] = a + b * ndtri(np.clip(quantile, 0.01, 0.99))
         elif kind == "rare":
             # Nothing in three of five pictures, then up to b.
-            columns[name] = a + (b - a) * np.clip((share - 0.6) / 0.4, 0, 1)
+            columns[name] = a + (b - a) * np.clip((quantile - 0.6) / 0.4, 0, 1)
         else:
-            columns[name] = a + (b - a) * share
+            columns[name] = a + (b - a) * quantile
     columns["noise_seed"] = (uniform[:, -1] * 2**31).astype(np.int64)
     return pd.DataFrame(columns)
 
