@@ -1,4 +1,4 @@
-"""Several label columns as one integer table, the form every network learns them from."""
+"""Labels as integer codes: one column of people, or a table of attributes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class AttributeTargets:
         return weights
 
     def table(self) -> pd.DataFrame:
-        """The labels again, one column per attribute; None where missing."""
+        """The labels, one column per attribute; None where missing."""
         columns = {}
         for column, (name, classes) in enumerate(self.classes.items()):
             values = np.full(len(self.codes), None, dtype=object)
@@ -81,21 +81,7 @@ def one_hot(codes: NDArray[np.int64], sizes: list[int]) -> NDArray[np.float64]:
 def encode_attributes(
     attributes: Any, n_samples: int, classes: Mapping[str, NDArray] | None = None
 ) -> AttributeTargets | None:
-    """Check attributes and encode them; None stays None.
-
-    Parameters
-    ----------
-    attributes : DataFrame, Series, array-like or None
-        As in :func:`edials._labels.check_attributes`.
-    n_samples : int
-    classes : mapping, optional
-        Known classes by attribute; a label outside them is an error.
-
-    Raises
-    ------
-    InvalidLabelsError
-        As there, and if an attribute has a single class or a label that was not seen in fit.
-    """
+    """Check attributes and encode them; a label outside known ``classes`` is an error."""
     table = check_attributes(attributes, n_samples)
     if table is None:
         return None
@@ -152,20 +138,9 @@ class Labels:
 
 
 def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None) -> Labels:
-    """Encode labels, with None, NaN, and -1 among integers, taken as missing.
+    """Encode one column of labels, called ``name`` in errors.
 
-    Parameters
-    ----------
-    values : array-like of shape (n_samples,)
-    name : str
-        How to call them in an error.
-    n_samples : int, optional
-        Expected length.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If they are not one-dimensional, misaligned, of mixed types, or all missing.
+    None, NaN, and -1 among integers are missing. All must be strings, or all integers.
     """
     if isinstance(values, dict):
         raise InvalidLabelsError(
@@ -217,24 +192,7 @@ def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None)
 
 
 def check_attributes(attributes: Any, n_samples: int) -> pd.DataFrame | None:
-    """Bring attributes to a table with one categorical column per attribute.
-
-    Parameters
-    ----------
-    attributes : DataFrame, Series, array-like of shape (n_samples,) or (n_samples, n_attributes)
-        None stays None.
-    n_samples : int
-
-    Returns
-    -------
-    DataFrame of shape (n_samples, n_attributes), or None
-        With a fresh index 0, 1, ...; missing labels are None.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If it is a dict, misaligned, or a column cannot be read as classes.
-    """
+    """Bring attributes to a table, one categorical column each; missing labels are None."""
     if attributes is None:
         return None
     if isinstance(attributes, dict):

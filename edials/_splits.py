@@ -13,10 +13,6 @@ def split_rows(
     """Split rows at random into training and held-out ones, stratified by ``groups`` if given.
 
     A group's rows stay in training when it has fewer than four.
-
-    Returns
-    -------
-    training, held_out : ndarrays of int, sorted
     """
     generator = np.random.default_rng(seed)
     held = np.zeros(n_rows, dtype=bool)
