@@ -40,7 +40,7 @@ from .utility import (
 )
 
 _N_FACES = 8  # pairs of pictures in a report
-# Further releases of the gallery; an attacker with one more is not much stronger.
+# Further releases of the gallery; each takes a transform of all enrolled photos.
 _N_FRESH_RELEASES = {"quick": 1, "standard": 3, "thorough": 3}
 
 

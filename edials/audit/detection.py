@@ -24,7 +24,7 @@ _SIDE, _BORDER = 192, 32
 # OpenCV's minNeighbors; the smallest face and eye, as shares of the picture and of the face.
 _MIN_NEIGHBOURS, _MIN_FACE, _MIN_EYE = 3, 0.33, 0.12
 _EYE_ROWS = 0.6  # upper share of a face that may hold eyes
-_MAX_PAIRS = 500  # a detector takes some hundredths of a second per picture
+_MAX_PAIRS = 500  # the detector looks at one picture at a time
 
 
 #: Takes an image of shape (height, width, 3), dtype uint8, and gives None without a face, else the

@@ -18,7 +18,7 @@ _HARMLESS = {
     *("version", "progressive", "progression", "chromaticity", "adobe", "adobe_transform", "bbox"),
     *("resolution", "extension", "default_image"),
 }
-# Levels of the tests. The second is lower: files written in any batches have times in some order.
+# Levels of the tests that a label is in a name, and that times depend on the person.
 _NAME_LEVEL, _TIME_LEVEL = 0.01, 0.001
 
 

@@ -12,7 +12,7 @@ from ...datasets._image_folder import ImageSource
 from ...exceptions import InvalidImageError, first_few
 from ...images import picture_size
 
-_MAX_SIZE = 128  # larger pictures cost attackers time and give them little
+_MAX_SIZE = 128  # bounds the memory of all pictures together
 _PROPORTION_TOLERANCE = 0.02  # rounding of sides
 
 
