@@ -1,13 +1,11 @@
-"""How every network here is trained: a skorch net fed with whole uint8 batches.
-
-Pictures stay uint8 until their batch is on the device; augmentation works on tensors.
-"""
+"""How networks are trained: a skorch net, fed with batches that are uint8 up to the device."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +23,7 @@ from .._validation import to_tensor
 from .inference import autocast, computes_in_bfloat16, inference_copy
 
 
+@dataclass(eq=False)
 class FaceDataset(torch.utils.data.Dataset):
     """Images with their targets, and how often each row is to be drawn in training.
 
@@ -36,10 +35,9 @@ class FaceDataset(torch.utils.data.Dataset):
         Rows are drawn with replacement in proportion to these; None visits each once an epoch.
     """
 
-    def __init__(
-        self, images: NDArray, targets: NDArray, row_weights: NDArray[np.float64] | None = None
-    ):
-        self.images, self.targets, self.row_weights = images, targets, row_weights
+    images: NDArray
+    targets: NDArray
+    row_weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,19 +51,15 @@ class FaceDataset(torch.utils.data.Dataset):
         return FaceDataset(self.images[rows], self.targets[rows], weights)
 
 
+@dataclass
 class _Batches:
     """Batches on the device: augmented and shuffled in training, in order otherwise."""
 
-    def __init__(
-        self,
-        dataset: FaceDataset,
-        batch_size: int,
-        device: torch.device,
-        training: bool,
-        augment: Callable[[torch.Tensor], torch.Tensor] | None,
-    ):
-        self.dataset, self.batch_size, self.device = dataset, batch_size, device
-        self.training, self.augment = training, augment
+    dataset: FaceDataset
+    batch_size: int
+    device: torch.device
+    training: bool
+    augment: Callable[[torch.Tensor], torch.Tensor] | None
 
     def __len__(self) -> int:
         count = len(self.dataset) / self.batch_size
@@ -103,13 +97,11 @@ class _WarmupThenCosine(Callback):
     def __init__(self, peak: float, warmup: float = 0.15):
         self.peak, self.warmup = peak, warmup
 
-    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+    def on_train_begin(self, net: NeuralNet, X: Any = None, **kwargs: Any) -> None:
         self.step_ = 0
         self.steps_ = max(1, len(net.get_iterator(X, training=True)) * net.max_epochs)
 
-    def on_batch_begin(
-        self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
-    ) -> None:
+    def on_batch_begin(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         if not training:
             return
         progress = min(1.0, (self.step_ + 1) / self.steps_)
@@ -129,18 +121,15 @@ class _Progress(Callback):
     def __init__(self, title: str):
         self.title = title
 
-    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        self.bar_ = tqdm(
-            total=len(net.get_iterator(X, training=True)) * net.max_epochs, desc=self.title
-        )
+    def on_train_begin(self, net: NeuralNet, X: Any = None, **kwargs: Any) -> None:
+        steps = len(net.get_iterator(X, training=True)) * net.max_epochs
+        self.bar_ = tqdm(total=steps, desc=self.title)
 
-    def on_batch_end(
-        self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
-    ) -> None:
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         if training:
             self.bar_.update()
 
-    def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         self.bar_.close()
         del self.bar_  # a bar holds a stream, which does not pickle
 
