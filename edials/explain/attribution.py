@@ -36,15 +36,15 @@ _EXPLAINERS: dict[str, type[Explainer]] = {
 
 
 def check_explainer(explainer: Any) -> None:
-    """Check that an explainer is a known name, or something to build one with.
+    """Check that an explainer is a name of ours, or something that builds one.
 
     Raises
     ------
     ValueError
         As :func:`make_explainer`.
     """
-    known = explainer in _EXPLAINERS if isinstance(explainer, str) else callable(explainer)
-    if not known or isinstance(explainer, shap.Explainer):
+    is_valid = explainer in _EXPLAINERS if isinstance(explainer, str) else callable(explainer)
+    if not is_valid or isinstance(explainer, shap.Explainer):
         raise ValueError(
             f"explainer={explainer!r}; expected one of {sorted(_EXPLAINERS)}, or a class of shap's "
             f"such as shap.GradientExplainer, not yet built on a model."
@@ -59,7 +59,7 @@ def make_explainer(
     Parameters
     ----------
     explainer : {"gradient", "deep", "permutation"} or callable (module, background Tensor)
-        A callable is built anew for every row and given a module latents (m, d) -> (m, 1); the
+        A callable is called for every row with a module latents (m, d) -> (m, 1); the
         result's ``shap_values``, or else its call, must give d values.
     score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
     background : array-like of shape (n_background, d)

@@ -105,8 +105,8 @@ class NetworkEstimator(BaseEstimator):
     def _fitting(self, images: NDArray) -> Iterator[nn.Module | None]:
         """Forget the fit before, and this one if it does not reach its end.
 
-        So an estimator is either fitted as a whole or not at all. The previous fit's network is
-        given, for a warm start.
+        So an estimator is either fitted as a whole or not at all. Yields the previous fit's
+        network, for a warm start.
         """
         previous = self.module_ if hasattr(self, "net_") else None
         self._forget()

@@ -47,8 +47,8 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
     batch_size : int, default=64
     validation_fraction : float, default=0.1
     patience : int, optional
-        Epochs without a better held-out loss before training stops, the best weights kept; None
-        waits for a third of ``max_epochs``.
+        Epochs without a better held-out loss before training stops and restores the best weights;
+        None waits for a third of ``max_epochs``.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False
@@ -181,14 +181,14 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
         recalls = []
         columns = zip(learned, predicted.T, present, targets.codes.T, strict=True)
         for learned_classes, predicted_codes, classes, codes in columns:
-            known = codes >= 0
+            has_label = codes >= 0
             # Recall averaged over the classes present: a prediction outside them is just wrong.
             recall = recall_score(
-                classes[codes[known]],
-                learned_classes[predicted_codes[known]],
-                labels=np.unique(classes[codes[known]]),
+                classes[codes[has_label]],
+                learned_classes[predicted_codes[has_label]],
+                labels=np.unique(classes[codes[has_label]]),
                 average="macro",
-                sample_weight=weights[known],
+                sample_weight=weights[has_label],
             )
             recalls.append(recall)
         return float(np.mean(recalls))

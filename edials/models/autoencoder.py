@@ -77,8 +77,8 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
     validation_fraction : float, default=0.05
         Share of the images held out for early stopping; 0 switches it off.
     patience : int, optional
-        Epochs without a better held-out loss before training stops, the best weights kept; None
-        waits for a third of ``max_epochs``.
+        Epochs without a better held-out loss before training stops and restores the best weights;
+        None waits for a third of ``max_epochs``.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False

@@ -62,8 +62,8 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
     validation_fraction : float, default=0.1
         Share of each person's images held out for early stopping and for the thresholds.
     patience : int, optional
-        Epochs without a better held-out loss before training stops, the best weights kept; None
-        waits for a third of ``max_epochs``.
+        Epochs without a better held-out loss before training stops and restores the best weights;
+        None waits for a third of ``max_epochs``.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     warm_start : bool, default=False

@@ -62,7 +62,7 @@ def inference_copy(network: nn.Module, *, bfloat16: bool = False) -> Any:
     """A copy of a network for evaluation, and for gradients to its input.
 
     It shares the network's weights but asks for no gradients of them, so that less of what lies
-    between its layers is kept. In edials' own networks batch normalisation is part of the
+    between its layers is stored. In edials' own networks batch normalisation is part of the
     convolution before it, averages over squares are part of the 1 x 1 convolution after it, and
     activations overwrite their input; for ``bfloat16`` passes, their weights are converted once.
 

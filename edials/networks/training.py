@@ -255,7 +255,7 @@ def train(net: FaceNet, dataset: FaceDataset, validation: FaceDataset | None, se
     net : FaceNet
     dataset : FaceDataset
     validation : FaceDataset or None
-        Held-out rows; without them every epoch is run and the last weights are kept.
+        Held-out rows; without them every epoch is run and the last weights stay.
     seed : int
 
     Raises
