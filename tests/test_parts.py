@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import OUTER_TORCH_STATES
+from conftest import OUTER_TORCH_STATES, make_anonymizer
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 import edials
@@ -282,12 +283,7 @@ def labels_for(name, faces, step=1):
     return labels[name][::step] if name in labels else None
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_ctrl_c_is_raised_and_leaves_no_half_trained_estimator(name, faces, monkeypatch):
-    kind, use = ESTIMATORS[name]
-    images, labels = faces.images[::5], labels_for(name, faces, 5)
-    model = kind("tiny", max_epochs=3, random_state=0).fit(images, labels)
-    expected = use(model, images)
+def interrupt_second_epoch(monkeypatch):
     epochs, batches = [], _Batches.__iter__
 
     def interrupted(self):
@@ -297,6 +293,27 @@ def test_ctrl_c_is_raised_and_leaves_no_half_trained_estimator(name, faces, monk
         return batches(self)
 
     monkeypatch.setattr(_Batches, "__iter__", interrupted)
+
+
+def test_ctrl_c_in_the_surrogate_decoder_ends_the_fit_of_the_anonymizer(faces, fitted, monkeypatch):
+    model = make_anonymizer().set_params(
+        autoencoder=FrozenEstimator(fitted.autoencoder_),
+        identity_classifier=FrozenEstimator(fitted.identity_classifier_),
+    )
+    interrupt_second_epoch(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(faces.images, identity=faces.identity)
+    with pytest.raises(NotFittedError):
+        model.transform(faces.images)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_ctrl_c_is_raised_and_leaves_no_half_trained_estimator(name, faces, monkeypatch):
+    kind, use = ESTIMATORS[name]
+    images, labels = faces.images[::5], labels_for(name, faces, 5)
+    model = kind("tiny", max_epochs=3, random_state=0).fit(images, labels)
+    expected = use(model, images)
+    interrupt_second_epoch(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         model.fit(images, labels)
     with pytest.raises(NotFittedError):
