@@ -23,19 +23,8 @@ _TORCH_GENERATORS = threading.RLock()
 def stage_seeds(random_state: Any, *stages: str) -> dict[str, int]:
     """Turn ``random_state`` into one independent integer seed per named stage.
 
-    Parameters
-    ----------
-    random_state : int, RandomState instance or None
-        As everywhere in scikit-learn. None draws from the operating system, never from NumPy's
-        global generator.
-    *stages : str
-        Names of the stages. A stage's seed depends on ``random_state`` and its name alone, so
-        adding a stage does not change the others.
-
-    Returns
-    -------
-    dict of str to int
-        Seeds in [0, 2**31 - 1).
+    None draws from the operating system, never from NumPy's global generator. A stage's seed
+    depends on ``random_state`` and its name alone, so adding a stage does not change the others.
     """
     if random_state is None or random_state is np.random:
         root = secrets.randbits(64)
@@ -126,12 +115,6 @@ def image_keys(secret: bytes, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     An image's key depends on the secret and its own pixels alone: not on its place in the batch, on
     the batch size, or on the other images. So a sharded run equals the serial one, and a second
     release of the same photo by the same model repeats the first instead of adding evidence.
-
-    Parameters
-    ----------
-    secret : bytes
-        At most 64 bytes.
-    images : ndarray of shape (n_samples, height, width, 3), dtype uint8
     """
     keys = np.empty((len(images), 16), dtype=np.uint8)
     for row, image in enumerate(images):
@@ -141,14 +124,7 @@ def image_keys(secret: bytes, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def keyed_normal(keys: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Draw standard normal numbers, shape (n_samples, *shape), each row from its own key.
-
-    Parameters
-    ----------
-    keys : ndarray of shape (n_samples, 16), dtype uint8
-        See :func:`image_keys`.
-    shape : tuple of int
-    """
+    """Draw standard normal numbers (n_samples, *shape), each row from its own :func:`image_keys`."""
     draws = np.empty((len(keys), *shape), dtype=np.float32)
     # One generator that is set to every key in turn: a new one takes as long as its numbers.
     bits = np.random.Philox(key=0)

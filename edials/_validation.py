@@ -52,25 +52,10 @@ class ImageFormat:
 def check_images(
     X: ArrayLike, *, image_shape: tuple[int, int, int] | None = None, min_samples: int = 1
 ) -> tuple[NDArray, ImageFormat]:
-    """Check images and view them as a 4-D channels-last array; the caller's data are not copied.
+    """Check images and view them as (n_samples, height, width, 3), without copying the caller's data.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
-        uint8 in [0, 255] or float in [0, 1]. Flat rows need ``image_shape``.
-    image_shape : tuple (height, width, 3), optional
-        Expected shape of one image.
-    min_samples : int, default=1
-
-    Returns
-    -------
-    images : ndarray of shape (n_samples, height, width, 3)
-    image_format : ImageFormat
-
-    Raises
-    ------
-    InvalidImageError
-        If the shape, dtype, range or size is not one of the above.
+    uint8 in [0, 255] or float in [0, 1]; flat rows need ``image_shape``. Anything else raises
+    :class:`InvalidImageError`.
     """
     if hasattr(X, "to_numpy") and not isinstance(X, np.ndarray):
         X = X.to_numpy()
@@ -198,13 +183,7 @@ def matmul(first: NDArray, second: NDArray) -> NDArray:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Resolve ``"auto"`` to the accelerator that torch sees, or else the CPU.
-
-    Raises
-    ------
-    ValueError
-        If torch does not know such a device.
-    """
+    """Resolve ``"auto"`` to torch's accelerator, or else the CPU; refuse a device that is not there."""
     if device == "auto":
         accelerator = getattr(torch, "accelerator", None)
         if accelerator is not None and accelerator.is_available():
@@ -275,38 +254,14 @@ Accepted = tuple[Any, ...]
 
 
 def check_value(name: str, value: Any, *accepted: Any) -> None:
-    """Check one value against what is accepted.
-
-    Parameters
-    ----------
-    name : str
-        How to call it in the message.
-    value : object
-    *accepted : str, None, type, Interval or the function ``callable``
-        Alternatives: the value itself, an instance, a number of the interval, anything callable.
-
-    Raises
-    ------
-    ValueError
-        ``name=value; expected ...``, if it is none of them.
-    """
+    """Check one value against alternatives: values, types, intervals, or ``callable``."""
     check_parameters({name: value}, {name: accepted})
 
 
 def check_parameters(parameters: Any, table: Mapping[str, Accepted]) -> None:
-    """Check an estimator's parameters against a table, and name all faults at once.
+    """Check an estimator's parameters, or a mapping of them, and name all faults at once.
 
-    Parameters
-    ----------
-    parameters : estimator, or mapping of str to value
-    table : mapping of str to tuple
-        Alternatives for each parameter, as :func:`check_value` takes them; parameters that are not
-        in the table are not checked.
-
-    Raises
-    ------
-    ValueError
-        One sentence for every fault: ``name=value; expected ...``.
+    The table has a tuple of alternatives for each, as :func:`check_value` takes them.
     """
     if not isinstance(parameters, Mapping):
         parameters = {name: getattr(parameters, name) for name in table}

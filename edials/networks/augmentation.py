@@ -7,16 +7,7 @@ from torch.nn import functional
 
 
 def augment_faces(images: torch.Tensor) -> torch.Tensor:
-    """Mirror, rotate, zoom, shift, blur, relight and partly cover pictures at random.
-
-    Parameters
-    ----------
-    images : Tensor of shape (n, 3, height, width), values in [0, 1]
-
-    Returns
-    -------
-    Tensor of the same shape
-    """
+    """Mirror, rotate, zoom, shift, blur, relight and partly cover pictures at random."""
     n, _, height, width = images.shape
 
     def uniform(limit: float, *shape: int) -> torch.Tensor:

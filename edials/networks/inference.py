@@ -65,13 +65,7 @@ def inference_copy(network: nn.Module, *, bfloat16: bool = False) -> Any:
     between its layers is stored. In edials' own networks batch normalisation is part of the
     convolution before it, averages over squares are part of the 1 x 1 convolution after it, and
     activations overwrite their input; for ``bfloat16`` passes, their weights are converted once.
-
-    Parameters
-    ----------
-    network : nn.Module
-        One that cannot be copied is returned itself.
-    bfloat16 : bool, default=False
-        Whether the copy will run under autocast to bfloat16.
+    What cannot be copied is returned itself.
     """
     shared: dict[int, Any] = {id(buffer): buffer for buffer in network.buffers()}
     for weight in network.parameters():
@@ -149,23 +143,7 @@ def map_in_batches(
     precision: str,
     as_tensor: Callable[[NDArray, torch.device], torch.Tensor] = to_tensor,
 ) -> torch.Tensor:
-    """Apply a network without gradients to batches of one size; results on the CPU.
-
-    Parameters
-    ----------
-    function : callable Tensor (batch_size, ...) -> Tensor (batch_size, ...)
-    rows : ndarray of shape (n_samples, ...)
-    device : torch.device
-    batch_size : int
-        See :func:`inference_batch_size`.
-    precision : {"auto", "float32", "bfloat16"}
-    as_tensor : callable (rows, device) -> Tensor
-        The default takes images (n, height, width, 3).
-
-    Returns
-    -------
-    Tensor of shape (n_samples, ...), dtype float32, or uint8 if the function gives that
-    """
+    """Apply a network without gradients to batches of one size; float32 or uint8 rows on the CPU."""
     results = []
     with torch.inference_mode(), autocast(device, precision):
         for start in range(0, len(rows), batch_size):

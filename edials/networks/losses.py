@@ -28,11 +28,6 @@ def feature_loss(
 ) -> torch.Tensor:
     """Squared differences of feature maps over the maps' own mean square, summed over layers.
 
-    Parameters
-    ----------
-    reconstructed, images : sequences of Tensor
-        One network's feature maps of reconstructions and of their pictures, layer by layer.
-
     References
     ----------
     Johnson, Alahi and Fei-Fei (2016), "Perceptual losses for real-time style transfer and

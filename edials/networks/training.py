@@ -248,20 +248,9 @@ class FaceNet(NeuralNet):
 
 
 def train(net: FaceNet, dataset: FaceDataset, validation: FaceDataset | None, seed: int) -> FaceNet:
-    """Train a net under its own seed and return it in evaluation mode.
+    """Train a net under its own seed and return it in evaluation mode; Ctrl-C is raised.
 
-    Parameters
-    ----------
-    net : FaceNet
-    dataset : FaceDataset
-    validation : FaceDataset or None
-        Held-out rows; without them every epoch is run and the last weights stay.
-    seed : int
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If its user presses Ctrl-C.
+    Without validation rows every epoch is run and the last weights stay.
     """
     callbacks: list[Any] = [("schedule", _WarmupThenCosine(net.lr))]
     if validation is not None:
