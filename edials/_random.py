@@ -124,7 +124,7 @@ def image_keys(secret: bytes, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def keyed_normal(keys: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Draw standard normal numbers (n_samples, *shape), each row from its own :func:`image_keys`."""
+    """Draw standard normal numbers (n_samples, *shape), each row from its own image key."""
     draws = np.empty((len(keys), *shape), dtype=np.float32)
     # One generator that is set to every key in turn: a new one takes as long as its numbers.
     bits = np.random.Philox(key=0)

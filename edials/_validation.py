@@ -52,7 +52,7 @@ class ImageFormat:
 def check_images(
     X: ArrayLike, *, image_shape: tuple[int, int, int] | None = None, min_samples: int = 1
 ) -> tuple[NDArray, ImageFormat]:
-    """Check images and view them as (n_samples, height, width, 3), without copying the caller's data.
+    """View images as (n_samples, height, width, 3), checked, without copying the caller's data.
 
     uint8 in [0, 255] or float in [0, 1]; flat rows need ``image_shape``. Anything else raises
     :class:`InvalidImageError`.
@@ -183,7 +183,7 @@ def matmul(first: NDArray, second: NDArray) -> NDArray:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Resolve ``"auto"`` to torch's accelerator, or else the CPU; refuse a device that is not there."""
+    """Resolve ``"auto"`` to torch's accelerator or the CPU; refuse a device that is not there."""
     if device == "auto":
         accelerator = getattr(torch, "accelerator", None)
         if accelerator is not None and accelerator.is_available():

@@ -143,7 +143,7 @@ def map_in_batches(
     precision: str,
     as_tensor: Callable[[NDArray, torch.device], torch.Tensor] = to_tensor,
 ) -> torch.Tensor:
-    """Apply a network without gradients to batches of one size; float32 or uint8 rows on the CPU."""
+    """Apply a network without gradients to batches of one size; float32 or uint8 rows on CPU."""
     results = []
     with torch.inference_mode(), autocast(device, precision):
         for start in range(0, len(rows), batch_size):
