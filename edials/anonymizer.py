@@ -125,7 +125,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         the last bit of a pixel.
     random_state : int, RandomState instance or None, default=None
         None draws the key of the surrogates from the operating system: what a release needs. With
-        an integer everything is reproducible, also by whoever learns it.
+        an integer everything is reproducible, also for those who learn it.
     n_jobs : int, optional
         Workers that share the images; None follows ``joblib.parallel_config``, which also names
         other backends, such as dask's. In ``fit``, with two or more, the identity classifier trains

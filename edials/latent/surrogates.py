@@ -182,14 +182,14 @@ class ConditionalDraw:
         # In double precision, so that the last bit of a sum, which may depend on how many rows
         # there are, is rounded away.
         features = coordinates.astype(np.float64)
-        drawn = self.intercept + matmul(features[:, ~self.mask], self.slope)
-        drawn += matmul(one_hot(codes, self.sizes) - self.centre, self.effects)
+        draws = self.intercept + matmul(features[:, ~self.mask], self.slope)
+        draws += matmul(one_hot(codes, self.sizes) - self.centre, self.effects)
         if yaw is not None:
             mean, spread = self.yaw_scale
             scaled_yaw = np.clip((yaw - mean) / spread, -_MAX_YAW, _MAX_YAW)
-            drawn += np.outer(scaled_yaw, self.yaw_effect)
-        drawn += matmul(noise[:, self.mask].astype(np.float64), self.factor)
-        features[:, self.mask] = drawn
+            draws += np.outer(scaled_yaw, self.yaw_effect)
+        draws += matmul(noise[:, self.mask].astype(np.float64), self.factor)
+        features[:, self.mask] = draws
         return features.astype(np.float32)
 
 

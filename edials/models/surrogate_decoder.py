@@ -25,10 +25,10 @@ from ..networks.training import FaceDataset, FaceNet, TrainingLength
 from ._base import NetworkEstimator
 
 _RECONSTRUCTION_WEIGHT, _PERCEPTUAL_WEIGHT = 10.0, 2.0
-# Numbers of features given back in training: what will be, so many times as often as each of some
+# Numbers of retained features in training: what will be, so many times as often as each of some
 # others, for who changes the strength later and for images that are released at strength 1.
 _REPEATS, _OTHER_COUNTS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
-#: Where a larger share is given back, draws are so near to photos that the autoencoder's own
+#: Where a larger share is retained, draws are so near to photos that the autoencoder's own
 #: decoder shows them better (on LFW similarity is 0.54 by both at 64 of 512).
 MAX_RETAINED_SHARE = 1 / 8
 
@@ -120,7 +120,7 @@ class SurrogateDecoder(NetworkEstimator):
         order : ndarray of shape (n_features,)
             The first to be replaced first.
         n_retained : int, default=0
-            How many features will be given back: what draws are mostly made with.
+            How many features will be retained, as in most of the draws.
 
         Returns
         -------
@@ -189,7 +189,7 @@ def _row_weights(people: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray
 def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.float64]:
     """How many people each cell is of, by what share of their photos is read so (Kish 1965).
 
-    Four people with one misread photo each do not hide a fifth whose photos are all read so.
+    Four people with one misclassified photo each do not hide a fifth with all photos.
     """
     pairs, photos = np.unique(np.column_stack([cells, own]), axis=0, return_counts=True)
     shares = photos / np.bincount(own)[pairs[:, 1]]
@@ -198,14 +198,14 @@ def _effective_people(cells: NDArray[np.int64], own: NDArray[np.int64]) -> NDArr
 
 
 def training_counts(n_retained: int, n_features: int) -> list[int]:
-    """Numbers of features given back, each as often as it is in the list."""
+    """Numbers of retained features, each as often as it is in the list."""
     most = int(MAX_RETAINED_SHARE * n_features)
     numbers = [*[n_retained] * _REPEATS, *_OTHER_COUNTS]
     return [number for number in numbers if number <= most]
 
 
 class _Drawer:
-    """Draws for rows of what a draw is made of, all features but some given back."""
+    """Draws for training rows, with some features retained."""
 
     def __init__(
         self,

@@ -98,12 +98,14 @@ class AttributeReader:
         return np.stack(
             [
                 (
-                    log_softmax(seen.astype(np.float64), axis=1)
+                    log_softmax(logits_of_attribute.astype(np.float64), axis=1)
                     + np.log(matmul(resemblance, r) + _RECORD_ERROR)
                 )
                 .argmax(axis=1)
                 .astype(np.int64)
-                for seen, r in zip(self.classifier.logits(images), self.records, strict=True)
+                for logits_of_attribute, r in zip(
+                    self.classifier.logits(images), self.records, strict=True
+                )
             ],
             axis=1,
         )

@@ -92,13 +92,13 @@ def _capacity_of_people(
     for cell in np.unique(cells):
         members = np.flatnonzero(cells == cell)
         if len(members) > 1:
-            ours, others = (
+            own_means, other_means = (
                 table[members] - table[members].mean(axis=0)
                 for table in (first_means, second_means)
             )
             freedom = len(members) / (len(members) - 1)
-            across = freedom * (ours * others).sum(axis=1)
-            within = freedom * (others**2).sum(axis=1) - sampling[members]
+            across = freedom * (own_means * other_means).sum(axis=1)
+            within = freedom * (other_means**2).sum(axis=1) - sampling[members]
             bits.append(np.array([across, within]))
     return np.concatenate(bits, axis=1) / (2 * np.log(2)) if bits else np.empty((2, 0))
 

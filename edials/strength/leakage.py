@@ -99,9 +99,9 @@ def measure(
         rows = generator.permutation(np.flatnonzero(probe.people == person))
         fold[rows] = np.arange(len(rows)) % 2
     permutations = permute_within_cells(cells, seed=seed)
-    asked = _Probe(probe.people, predicted_cells, cells, fold, permutations)
+    probe_labels = _Probe(probe.people, predicted_cells, cells, fold, permutations)
     counts = steps_of(gallery.features.shape[1]) if counts is None else counts
-    steps = [_attack(gallery, probe, asked, count) for count in counts]
+    steps = [_attack(gallery, probe, probe_labels, count) for count in counts]
     frontier = {name: np.array([step[name] for step in steps]) for name in steps[0]}
     # Noisy attribute predictions cost bits, which a sane attacker would not pay.
     frontier["leakage_bits"] = frontier["leakage_bits"] - min(frontier["leakage_bits"][0], 0.0)
@@ -118,21 +118,26 @@ def _shares_cell(people: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray
 
 
 def _attack(
-    gallery: RetainedFeatures, probe: RetainedFeatures, asked: _Probe, count: int
+    gallery: RetainedFeatures, probe: RetainedFeatures, probe_labels: _Probe, count: int
 ) -> dict[str, float]:
     """Attack one number of features: calibrate on each fold of the probe, evaluate on the other."""
-    people, _, cells, fold, permutations = asked
+    people, _, cells, fold, permutations = probe_labels
     n_people = len(cells)
     attackers = _scores(gallery.last(count), gallery.people, probe.last(count)) if count else []
     totals, feature_scores = np.empty((2, len(fold), n_people))
     for half in (0, 1):
-        known, rest = fold == half, fold != half
+        calibration, rest = fold == half, fold != half
         # A minimum z would hide a small leak behind an error of zero.
-        calibrations = [calibrate(s[known], people[known], cells, min_z=None) for s in attackers]
-        best = _best_attacker(attackers, calibrations, people, cells, known)
+        calibrations = [
+            calibrate(s[calibration], people[calibration], cells, min_z=None) for s in attackers
+        ]
+        best = _best_attacker(attackers, calibrations, people, cells, calibration)
         scores = 0.0 if best is None else calibrations[best](attackers[best][rest])
         feature_scores[rest] = scores
-        totals[rest] = _cell_log_likelihood(asked, known)[asked.predicted_cells[rest]] + scores
+        totals[rest] = (
+            _cell_log_likelihood(probe_labels, calibration)[probe_labels.predicted_cells[rest]]
+            + scores
+        )
     log_q = in_cell_log_probabilities(totals, people, cells)
     bits = mean_by_person(in_cell_bits(log_q, people, cells), people)
     chance = mean_by_person(1 / np.bincount(cells)[cells[people]], people)
@@ -173,28 +178,34 @@ def _best_attacker(
     calibrations: list[Calibration],
     people: NDArray[np.int64],
     cells: NDArray[np.int64],
-    known: NDArray[np.bool_],
+    calibration: NDArray[np.bool_],
 ) -> int | None:
     """The attacker that finds most bits on the fold it is calibrated on."""
     if not attackers:
         return None
-    own = people[known]
+    calibration_people = people[calibration]
     bits = [
-        in_cell_bits(in_cell_log_probabilities(c(s[known]), own, cells), own, cells).mean()
+        in_cell_bits(
+            in_cell_log_probabilities(c(s[calibration]), calibration_people, cells),
+            calibration_people,
+            cells,
+        ).mean()
         for c, s in zip(calibrations, attackers, strict=True)
     ]
     return int(np.argmax(bits))
 
 
-def _cell_log_likelihood(asked: _Probe, known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _cell_log_likelihood(
+    probe_labels: _Probe, calibration: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Log-probability of every predicted cell for every person, (n_predicted, n_people).
 
     A person whose attributes are misclassified in the same way every time is identified by that.
     A person's counts are smoothed by two pseudo-counts of their cell.
     """
-    people, predicted, cells, *_ = asked
+    people, predicted, cells, *_ = probe_labels
     counts = np.zeros((int(predicted.max()) + 1, len(cells)))
-    np.add.at(counts, (predicted[known], people[known]), 1)
+    np.add.at(counts, (predicted[calibration], people[calibration]), 1)
     cell_share = np.full_like(counts, 1 / len(counts))
     for cell in np.unique(cells):
         members = cells == cell

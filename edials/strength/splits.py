@@ -37,8 +37,8 @@ class CalibrationSplit(NamedTuple):
 
 def no_split(data: TrainingData) -> CalibrationSplit:
     """Everything is for training."""
-    nobody = np.array([], dtype=np.int64)
-    return CalibrationSplit(nobody, nobody, np.arange(len(data.images)))
+    no_rows = np.array([], dtype=np.int64)
+    return CalibrationSplit(no_rows, no_rows, np.arange(len(data.images)))
 
 
 def split_photos(data: TrainingData, seed: int) -> CalibrationSplit:
