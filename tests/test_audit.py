@@ -312,6 +312,6 @@ def test_displays(town):
     assert point == (report.retention["ssim"], report.worst.leakage_bits)
     assert "leakage" in axes.get_ylabel()
     assert len(FaceSheetDisplay.from_images(*report.faces).ax_.images) == 1
-    sheet = picture_sheet([town.images[:3], town.images[3:6]], enlarge=2, gap=4)
+    sheet = picture_sheet([town.images[:3], town.images[3:6]], enlarge=2)
     assert sheet.size == (2 * (3 * 36 + 4), 2 * (2 * 36 + 4))
     pyplot.close("all")

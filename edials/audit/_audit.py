@@ -40,8 +40,6 @@ from .utility import (
 )
 
 _N_FACES = 8  # pairs of pictures in a report
-# Further releases of the gallery; each takes a transform of all enrolled photos.
-_N_FRESH_RELEASES = {"quick": 1, "standard": 3, "thorough": 3}
 
 
 def audit(
@@ -125,21 +123,16 @@ def audit(
     choice_rows = None if choices is None else check_choices(choices, len(before))
     if choice_rows is not None:
         attacker_list = [*attacker_list, ChoiceAttacker()]
-    n_fresh = _N_FRESH_RELEASES.get(attackers, 3) if isinstance(attackers, str) else 3
-    fresh_releases = make_fresh_releases(
-        anonymizer, before[gallery.rows["enrol"]], n_fresh, seeds["fresh"]
-    )
+    # Each takes a transform of all enrolled photos.
+    n_fresh = 1 if isinstance(attackers, str) and attackers == "quick" else 3
+    enrolled = before[gallery.rows["enrol"]]
+    fresh_releases = make_fresh_releases(anonymizer, enrolled, n_fresh, seeds["fresh"])
     data = _attack_data(pairs, gallery, labels.codes, choice_rows, fresh_releases)
-    encoder = getattr(anonymizer, "autoencoder_", None)
+    encoder, seed = getattr(anonymizer, "autoencoder_", None), seeds["resamples"]
     outcomes, measures = attack_all(
-        attacker_list,
-        data,
-        seed=seeds["resamples"],
-        n_jobs=n_jobs,
-        verbose=verbose,
-        encoder=encoder,
+        attacker_list, data, seed=seed, n_jobs=n_jobs, verbose=verbose, encoder=encoder
     )
-    curve, outcomes = learning_curve(attacker_list, outcomes, data, seeds["resamples"], n_jobs)
+    curve, outcomes = learning_curve(attacker_list, outcomes, data, seed, n_jobs)
     probe = data.people["probe"]
     return AuditReport(
         n_people=len(cells),
@@ -163,17 +156,14 @@ def audit(
         findings=_findings(pairs, labels, seeds["leaks"]),
         measures=measures,
         withheld_p_value=withheld_p_value(
-            withheld,
-            labels.codes,
-            np.unique(cell_names, return_inverse=True)[1],
-            seed=seeds["leaks"],
+            withheld, labels.codes, pd.factorize(cell_names, sort=True)[0], seed=seeds["leaks"]
         ),
         n_fresh=len(fresh_releases),
         people=people_table(table, gallery.people, cells),
         p_value_any=max_t_p_value(
             # The test sums the attackers itself, over validation and probe images.
             [o.person_scores for o in outcomes if o.valid and o.name != ENSEMBLE],
-            permute_within_cells(cells, seed=seeds["resamples"]),
+            permute_within_cells(cells, seed=seed),
         ),
         floor_predicted_cell=predicted_floor(data.log_cells, probe),
         learning_curve=curve,

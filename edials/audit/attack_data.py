@@ -23,32 +23,17 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class AttackData:
-    """Data that attackers get.
+    """Data that attackers get."""
 
-    Attributes
-    ----------
-    images : dict of str to dict of str to ndarray
-        By kind ("clear", "released", "choices") and split; rows of a split match over kinds.
-    people : dict of str to People
-        By split.
-    log_cells : ndarray of shape (n_probe_samples, n_cells)
-        Log-probability of every cell, predicted from the released probe images.
-    fresh_releases : list of ndarray
-        Further releases of the gallery, in its order; blank where withheld.
-    pairs : tuple of two ndarrays
-        Clear photos, and what was released for them.
-    pairs_of : str
-        People on the pairs, in words.
-    impostors : tuple (images, codes) or None
-        Clear photos of people outside the gallery, with codes below 0, if there are enough.
-    """
-
+    # By kind ("clear", "released", "choices") and split; rows of a split match over kinds.
     images: dict[str, dict[str, NDArray]]
-    people: dict[str, People]
+    people: dict[str, People]  # by split
+    # Log-probability of every cell, predicted from released images, (n_probe_samples, n_cells).
     log_cells: NDArray[np.float64]
-    fresh_releases: list[Images]
-    pairs: tuple[Images, Images]
-    pairs_of: str
+    fresh_releases: list[Images]  # further ones of the gallery, in its order; blank where withheld
+    pairs: tuple[Images, Images]  # clear photos, and what was released for them
+    pairs_of: str  # people on the pairs, in words
+    # Clear photos of people outside the gallery, with codes below 0, if there are enough.
     impostors: tuple[Images, NDArray[np.int64]] | None
 
     def gallery(self, kind: str, share: float = 1.0) -> tuple[NDArray, NDArray[np.int64]]:
@@ -94,8 +79,7 @@ def select_pairs(
     """Pairs and impostors of people outside the gallery if they are enough; else gallery pairs.
 
     ``gallery`` and ``outsiders`` are (photos, releases); ``codes`` are the persons of the
-    outsiders' images. Returned are ``pairs``, ``pairs_of`` and ``impostors`` of
-    :class:`AttackData`.
+    outsiders' images. The names are those of :class:`AttackData`.
     """
     n_people = len(np.unique(codes))
     impostors = (outsiders[0], -1 - codes) if n_people >= _MIN_OUTSIDERS else None

@@ -17,16 +17,7 @@ _BATCH_SIZE = 256
 
 
 def find_blanks(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether an image holds nothing: no channel's standard deviation exceeds one level of 255.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_samples, height, width, 3), dtype uint8
-
-    Returns
-    -------
-    ndarray of bool, shape (n_samples,)
-    """
+    """Whether an image holds nothing: no channel's standard deviation exceeds one level of 255."""
     blank = np.zeros(len(images), dtype=bool)
     for start in range(0, len(images), _BATCH_SIZE):
         batch = slice(start, start + _BATCH_SIZE)
@@ -39,14 +30,6 @@ def find_copies(original: NDArray[np.uint8], released: NDArray[np.uint8]) -> NDA
 
     Pearson's correlation of the luminance over pixels, which changes of brightness and contrast
     leave as it is, is at least 0.98.
-
-    Parameters
-    ----------
-    original, released : ndarray of shape (n_samples, height, width, 3), dtype uint8
-
-    Returns
-    -------
-    ndarray of bool, shape (n_samples,)
     """
     copies = np.zeros(len(original), dtype=bool)
     for start in range(0, len(original), _BATCH_SIZE):

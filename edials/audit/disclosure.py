@@ -100,7 +100,6 @@ def withheld_p_value(
     people: NDArray[np.int64],
     cells: NDArray[np.int64],
     *,
-    n_permutations: int = 999,
     seed: int = 0,
 ) -> float:
     """Whether withholding depends on the person beyond the cell.
@@ -115,14 +114,13 @@ def withheld_p_value(
         Person of each image; -1 (unknown) is left out.
     cells : ndarray of shape (n_samples,)
         Cell of each image's person.
-    n_permutations : int, default=999
     seed : int, default=0
 
     Returns
     -------
     float in (0, 1], or NaN
-        ``(1 + number that vary as much) / (1 + n_permutations)``; NaN if nothing was withheld, or
-        everything.
+        ``(1 + number that vary as much) / 1000`` of 999 permutations; NaN if nothing was withheld,
+        or everything.
     """
     rows = people >= 0
     withheld, people, cells = withheld[rows], people[rows], cells[rows]
@@ -135,6 +133,6 @@ def withheld_p_value(
         # A cell's mean share does not change when its images are permuted: squares are enough.
         return float((np.bincount(codes, flags) ** 2 / counts).sum())
 
-    permutations = permute_within_cells(cells, n_permutations=n_permutations, seed=seed)
+    permutations = permute_within_cells(cells, seed=seed)
     null = np.array([variation(withheld[permutation]) for permutation in permutations])
     return exceedance_share(variation(withheld), null)

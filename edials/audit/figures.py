@@ -31,18 +31,10 @@ JOINT_LEVEL = 0.975
 
 @dataclass(frozen=True)
 class People:
-    """People on the images of one split.
+    """People on the images of one split."""
 
-    Attributes
-    ----------
-    codes : ndarray of shape (n_samples,)
-        Person of each image.
-    cells : ndarray of shape (n_people,)
-        Attribute cell of each person.
-    """
-
-    codes: NDArray[np.int64]
-    cells: NDArray[np.int64]
+    codes: NDArray[np.int64]  # person of each image, (n_samples,)
+    cells: NDArray[np.int64]  # attribute cell of each person, (n_people,)
 
     @property
     def cell_sizes(self) -> NDArray[np.int64]:
@@ -55,115 +47,79 @@ class AttackFigures:
     """One attacker on one release; shares in [0, 1], intervals over people.
 
     Intervals are at 95 %, those of leakage and of the AUC at 97.5 % each, so at 95 % together.
-
-    Attributes
-    ----------
-    name : str
-    gallery_kind : str
-        Images that the attacker learns: "released", "clear", "choices", or "both" (the ensemble).
-    clear_accuracy : float
-        Rank-1 of the same attacker in the same role on clear photos.
-    valid : bool
-        False if that is below the threshold: the attacker is broken and no evidence.
-    risk_without_attributes : float
-        Rank-1 of an attacker who knows no attributes.
-    risk, ci_low, ci_high : float
-        Rank-1 of an attacker who knows the true attributes as well.
-    rank_5 : float
-    in_cell_excess, excess_low, excess_high : float
-        ``risk`` less 1 / people in the cell, mean over people.
-    leakage_bits, leakage_low, leakage_high : float
-        Bits about the person beyond the attributes.
-    in_cell_auc, auc_low, auc_high : float
-        0.5 is chance.
-    p_value : float
-        Of the scores, people permuted inside their cells.
-    album_risk : float
-        Rank-1 with all released probe photos of a person pooled. Chance gives ``album_null``, which
-        is seldom the floor.
-    effective_anonymity_set_size : float
-        2 to the entropy of the posterior, geometric mean over people.
-    validation_risk, validation_auc : float
-        Attackers are selected by the first, and by the second where the first is equal. Both are of
-        validation images only.
-    risk_predicted_cell : float
-        Rank-1 of an attacker who predicts the attributes from the released image; NaN if not tried.
-    album_null, album_null_high, album_p_value : float
-        Mean and 95 % quantile of the album risk with people permuted inside their cells, and share
-        of permutations that reach the album risk.
-    worst_person_risk, worst_person_null : float
-        Highest success of one person who shares a cell, and its mean under the same permutations.
-    people_above_twice_floor : int
-    people_above_twice_floor_null : float
-        People with more than twice their floor, and the number expected by chance.
-    tar_at_fmr_1e2, tar_at_fmr_1e3, eer : float
-        Verification against impostors of the same cell, see
-        :func:`edials.metrics.verification.verification`.
-    probe_kind : str, default="released"
-        Images that the attacker names: "released", "clear" (in a reverse attack) or "choices".
-    still_learning : bool or None
-        Whether more images made it stronger; None if that was not tried.
-    pairs_of : str, default=""
-        Source of the pairs (photo, its release) that it learned from: "the gallery", or "31 other
-        people"; empty without pairs.
-    kind : str, default=""
-        See :data:`edials.audit.attackers.base.KINDS`; "ensemble" for all valid ones together, empty
-        if unknown.
-    network, uses_encoder : bool, default=False
-        Whether it is a neural network, and whether it uses the anonymizer's encoder.
-    per_person, per_person_bits, per_person_auc : ndarray of shape (n_people,)
-        Confidential, and no part of tables and JSON, like the two below.
-    person_scores : ndarray of shape (n_people, n_people)
-        Mean scores of everybody's validation and probe images (rows) for everybody (columns), not
-        calibrated: for the test of all attackers together, which selects nothing.
-    det : ndarray of shape (2, n_points)
-        False match and false non-match rates.
+    Arrays hold a value for every person. They are confidential, and no part of tables and JSON.
     """
 
     name: str
+    #: Images that the attacker learns: "released", "clear", "choices", or "both" (the ensemble).
     gallery_kind: str
+    #: Rank-1 of the same attacker in the same role on clear photos.
     clear_accuracy: float
+    #: False if that is below the threshold: the attacker is broken and no evidence.
     valid: bool
+    #: Rank-1 of an attacker who knows no attributes.
     risk_without_attributes: float
+    #: Rank-1 of an attacker who knows the true attributes as well.
     risk: float
     ci_low: float
     ci_high: float
     rank_5: float
+    #: ``risk`` less 1 / people in the cell, mean over people.
     in_cell_excess: float
     excess_low: float
     excess_high: float
+    #: Bits about the person beyond the attributes.
     leakage_bits: float
     leakage_low: float
     leakage_high: float
+    #: 0.5 is chance.
     in_cell_auc: float
     auc_low: float
     auc_high: float
+    #: Of the scores, people permuted inside their cells.
     p_value: float
+    #: Rank-1 with all released probe photos of a person pooled.
     album_risk: float
+    #: 2 to the entropy of the posterior, geometric mean over people.
     effective_anonymity_set_size: float
+    #: On validation images; attackers are selected by the risk, and where it is equal by the AUC.
     validation_risk: float
     validation_auc: float
     per_person: NDArray[np.float64] = field(repr=False, compare=False)
+    #: Rank-1 of an attacker who predicts the attributes from the image; NaN if not tried.
     risk_predicted_cell: float
+    #: Mean and 95 % quantile of the album risk with people permuted inside their cells (seldom the
+    #: floor), and share of permutations that reach the album risk.
     album_null: float
     album_null_high: float
     album_p_value: float
+    #: Highest success of one person who shares a cell, and its mean under the same permutations.
     worst_person_risk: float
     worst_person_null: float
+    #: People with more than twice their floor, and the number expected by chance.
     people_above_twice_floor: int
     people_above_twice_floor_null: float
+    #: See :func:`edials.metrics.verification.verification`.
     tar_at_fmr_1e2: float
     tar_at_fmr_1e3: float
     eer: float
     per_person_bits: NDArray[np.float64] = field(repr=False, compare=False)
     per_person_auc: NDArray[np.float64] = field(repr=False, compare=False)
+    #: Mean scores of everybody's validation and probe images (rows) for everybody (columns), not
+    #: calibrated: for the test of all attackers together, which selects nothing.
     person_scores: NDArray[np.float64] = field(repr=False, compare=False)
+    #: False match and false non-match rates, shape (2, n_points).
     det: NDArray[np.float64] = field(repr=False, compare=False)
+    #: Images that the attacker names: "released", "clear" (in a reverse attack) or "choices".
     probe_kind: str = "released"
+    #: Whether more images made it stronger; None if that was not tried.
     still_learning: bool | None = None
+    #: Source of the pairs that it learned from: "the gallery", or "31 other people".
     pairs_of: str = ""
+    #: See :data:`edials.audit.attackers.base.KINDS`; "ensemble" for all valid ones combined.
     kind: str = ""
     network: bool = False
+    #: Whether it uses the anonymizer's encoder.
     uses_encoder: bool = False
 
 
@@ -181,19 +137,10 @@ def evaluate_scores(
 ) -> AttackFigures:
     """Calibrate an attacker's scores on validation images and evaluate them on probe images.
 
-    Parameters
-    ----------
-    name, gallery_kind : str
-    validation, probe : tuple (scores of shape (n_samples, n_people), People)
-    clear_accuracy : float
-    validity_threshold : float
-        Clear accuracy that the attacker needs to be evidence.
-    log_cells : ndarray of shape (n_probe_samples, n_cells), optional
-        Log-probability of every cell, predicted from the probe images.
-    seed : int, default=0
-        Of the resamples and permutations.
-    **description
-        More fields of :class:`AttackFigures` that describe the attacker, such as ``probe_kind``.
+    Scores have shape (n_samples, n_people). The attacker needs ``validity_threshold`` as its clear
+    accuracy to be evidence. ``log_cells`` (n_probe_samples, n_cells) are log-probabilities of the
+    cells, predicted from the probe images. ``seed`` is that of resamples and permutations,
+    ``description`` more fields of :class:`AttackFigures`, such as ``probe_kind``.
     """
     validation_scores, scores = (np.asarray(side[0], np.float64) for side in (validation, probe))
     validation_codes, people = validation[1].codes, probe[1]

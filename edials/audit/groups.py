@@ -30,10 +30,9 @@ def worst_person(
     true = success[shared, shared]
     null = success[shared, permutations[:, shared]]
     threshold = 2 / size[shared] + 1e-9
-    any_shared = len(shared) > 0
     return {
-        "worst_person_risk": float(true.max()) if any_shared else float("nan"),
-        "worst_person_null": float(null.max(axis=1).mean()) if any_shared else float("nan"),
+        "worst_person_risk": float(true.max()) if len(shared) else float("nan"),
+        "worst_person_null": float(null.max(axis=1).mean()) if len(shared) else float("nan"),
         "people_above_twice_floor": int((true > threshold).sum()),
         "people_above_twice_floor_null": float((null > threshold).sum(axis=1).mean()),
     }
@@ -54,53 +53,31 @@ def people_table(
     return pd.concat([table, pd.DataFrame(labels, columns=attributes.columns)], axis=1)
 
 
-def group_table(
-    success: NDArray[np.float64], people: pd.DataFrame, *, seed: int = 0
-) -> pd.DataFrame:
-    """In-cell excess of every group of every attribute.
+def group_table(success: NDArray[np.float64], people: pd.DataFrame) -> pd.DataFrame:
+    """In-cell excess of every group of every attribute, highest first.
 
-    Parameters
-    ----------
-    success : ndarray of shape (n_people,)
-        Rank-1 success of every person, the true cell being known.
-    people : DataFrame of shape (n_people, 1 + n_attributes)
-        See :func:`people_table`.
-    seed : int, default=0
-        Of the resamples.
-
-    Returns
-    -------
-    DataFrame
-        Index ``attribute``, ``group``; columns ``n_people`` (who share their cell), ``alone``
-        (who do not: no image is needed to name them, so the figures leave them out),
-        ``in_cell_excess``, ``low``, ``high`` and ``note``: "too small" below ten people, without
-        figures, which would be those of a few. Highest excess first.
+    ``success`` (n_people,) is everybody's rank-1 success, the true cell being known; ``people`` is
+    from :func:`people_table`. ``n_people`` share their cell. Those ``alone`` do not: no image is
+    needed to name them, so the figures leave them out. Below ten people the ``note`` is "too small"
+    and there are no figures, which would be those of a few.
     """
     cells = people.iloc[:, 0].to_numpy()
     size = np.bincount(cells)[cells]
     excess = success - 1 / size
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for place, attribute in enumerate(people.columns[1:], start=1):
         column = people.iloc[:, place]  # by place: an attribute may be called "cell", too
         for group in sorted(column.unique()):
             members = (column == group).to_numpy()
             values = excess[members & (size > 1)]
             small = len(values) < SMALL_GROUP
-            low, high = (np.nan, np.nan) if small else confidence_interval(values, seed=seed)
-            rows.append(
-                {
-                    "attribute": str(attribute),
-                    "group": group,
-                    "n_people": len(values),
-                    "alone": int((members & (size == 1)).sum()),
-                    "in_cell_excess": np.nan if small else values.mean(),
-                    "low": low,
-                    "high": high,
-                    "note": "too small" if small else "",
-                }
-            )
-    columns = ["n_people", "alone", "in_cell_excess", "low", "high", "note"]
-    table = pd.DataFrame(rows, columns=["attribute", "group", *columns])
+            low, high = (np.nan, np.nan) if small else confidence_interval(values)
+            alone = int((members & (size == 1)).sum())
+            mean, note = (np.nan, "too small") if small else (values.mean(), "")
+            rows.append((str(attribute), group, len(values), alone, mean, low, high, note))
+    names = ["attribute", "group", "n_people", "alone", "in_cell_excess", "low", "high", "note"]
     # Small groups have no figures to rank by: they come last.
-    by = ["note", "in_cell_excess"]
-    return table.sort_values(by, ascending=[True, False]).set_index(["attribute", "group"])
+    table = pd.DataFrame(rows, columns=names).sort_values(
+        ["note", "in_cell_excess"], ascending=[True, False]
+    )
+    return table.set_index(["attribute", "group"])

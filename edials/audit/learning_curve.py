@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
@@ -35,16 +34,10 @@ def learning_curve(
 ) -> tuple[pd.DataFrame, list[AttackFigures]]:
     """Train cheap parrots again on a quarter and on half of the gallery.
 
-    ``outcomes`` are the figures of all attackers with the whole gallery, matched by name.
-
-    Returns
-    -------
-    table : DataFrame
-        One row per attacker and share: ``name``, ``share``, ``n_images``, ``leakage_bits``,
-        ``in_cell_auc``, ``still_learning``.
-    outcomes : list of AttackFigures
-        The same with ``still_learning``: whether the whole gallery gave more leakage or a higher
-        in-cell AUC than half of it, by an interval over people.
+    ``outcomes`` are the figures of all attackers with the whole gallery, matched by name. Returned
+    are a table with one row per attacker and share, and the outcomes with ``still_learning``:
+    whether the whole gallery gave more leakage or a higher in-cell AUC than half of it, by an
+    interval over people.
     """
     valid = {outcome.name: outcome for outcome in outcomes if outcome.valid}
     parrots = [
@@ -80,10 +73,7 @@ def _with_smaller_galleries(
     for share in SHARES[:-1]:
         attacker.fit(*data.gallery("released", share))
         scores: dict[str, Any] = {
-            split: (
-                np.asarray(attacker.scores(data.images["released"][split]), np.float64),
-                data.people[split],
-            )
+            split: (attacker.scores(data.images["released"][split]), data.people[split])
             for split in ("validation", "probe")
         }
         figures.append(
@@ -101,10 +91,9 @@ def _with_smaller_galleries(
 
 def _is_better(figures: AttackFigures, other: AttackFigures, seed: int) -> bool:
     """Whether leakage or AUC is higher, by a paired interval over people."""
+    bits = figures.per_person_bits - other.per_person_bits
+    auc = figures.per_person_auc - other.per_person_auc
     return any(
         confidence_interval(difference, level=JOINT_LEVEL, seed=seed)[0] > 0
-        for difference in (
-            figures.per_person_bits - other.per_person_bits,
-            figures.per_person_auc - other.per_person_auc,
-        )
+        for difference in (bits, auc)
     )

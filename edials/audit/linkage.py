@@ -24,13 +24,8 @@ def link_release(
     """Link released probe images in the coordinates that tell the people of the gallery apart.
 
     ``images`` and ``people`` are those of :class:`~edials.audit.attack_data.AttackData`; with
-    ``encode``, latents are used beside the pixels.
-
-    Returns
-    -------
-    dict
-        As from :func:`nearest_neighbour_linkage`, and ``linked_clear``: the same share on clear
-        photos, without which a low one says nothing.
+    ``encode``, latents are used beside the pixels. To :func:`nearest_neighbour_linkage` it adds
+    ``linked_clear``: the same share on clear photos, without which a low one says nothing.
     """
     linkage = {}
     for kind in ("released", "clear"):
@@ -61,14 +56,10 @@ def _discriminant_coordinates(
 def nearest_neighbour_linkage(features: NDArray, people: People) -> dict[str, float]:
     """Whether the nearest image inside the cell shows the same person.
 
-    ``features`` are rows whose distance means difference, shape (n_samples, n_features).
-
-    Returns
-    -------
-    dict
-        ``linked``: share of images, mean over people; ``null``: the same with people permuted
-        inside cells, (images of the person - 1) / (images of the cell - 1); ``eer``: equal error
-        rate of verifying two released images of one cell, 0.5 being chance.
+    ``features`` are rows whose distance means difference. ``linked`` is the share of images, mean
+    over people; ``null`` the same with people permuted inside cells, (images of the person - 1) /
+    (images of the cell - 1); ``eer`` the equal error rate of verifying two released images of one
+    cell, 0.5 being chance.
     """
     codes, cells = people.codes, people.cells
     hits, null = np.full(len(codes), np.nan), np.full(len(codes), np.nan)

@@ -45,31 +45,31 @@ class AuditResult:
         :func:`edials.audit.detection.detection_retention`.
     faces : list of two ndarrays
         A few originals, and their released images.
-    findings : list of str, optional
+    findings : list of str
         Leaks through the released files; see :func:`edials.audit.inputs.files.file_findings`.
-    measures : dict of str to dict, optional
+    measures : dict of str to dict
         Further figures by attacker: PSNR before and after inversion in dB, and how often outputs
         match enrolled people (:func:`edials.audit.disclosure.donor_matches`).
-    withheld_p_value : float, default=nan
+    withheld_p_value : float
         Whether withholding depends on the person beyond the attributes; NaN if nothing was
         withheld. See :func:`edials.audit.disclosure.withheld_p_value`.
-    n_fresh : int, default=0
+    n_fresh : int
         Further releases of every enrolled photo that retraining attackers made for themselves.
-    gallery : dict, optional
+    gallery : dict
         Number of images in each part: enrol, validation, probe.
-    utility_classes, utility_groups : DataFrame, optional
-        See :func:`edials.audit.utility.f1_by_class` and :func:`~edials.audit.utility.f1_by_group`;
-        empty without attributes.
-    people : DataFrame, optional
+    people : DataFrame
         Cell (first column) and attributes of every person, without names.
-    p_value_any : float, default=nan
+    p_value_any : float
         Whether any valid attacker beats people permuted within their cells: a max-T permutation
         test over all of them.
-    floor_predicted_cell : float, default=nan
+    floor_predicted_cell : float
         The attribute floor with attributes read off the released image instead of known.
-    learning_curve : DataFrame, optional
+    learning_curve : DataFrame
         Cheap attackers with a quarter, a half and all of the gallery, see
         :func:`edials.audit.learning_curve.learning_curve`.
+    utility_classes, utility_groups : DataFrame
+        See :func:`edials.audit.utility.f1_by_class` and :func:`~edials.audit.utility.f1_by_group`;
+        empty without attributes.
     """
 
     n_people: int
@@ -87,17 +87,17 @@ class AuditResult:
     utility: pd.DataFrame
     retention: dict[str, float]
     faces: list[NDArray[np.uint8]] = field(repr=False)
-    findings: list[str] = field(default_factory=list)
-    measures: dict[str, dict[str, float]] = field(default_factory=dict)
-    withheld_p_value: float = float("nan")
-    n_fresh: int = 0
-    gallery: dict[str, int] = field(default_factory=dict)
+    findings: list[str]
+    measures: dict[str, dict[str, float]]
+    withheld_p_value: float
+    n_fresh: int
+    gallery: dict[str, int]
+    people: pd.DataFrame = field(repr=False)
+    p_value_any: float
+    floor_predicted_cell: float
+    learning_curve: pd.DataFrame = field(repr=False)
     utility_classes: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     utility_groups: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
-    people: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
-    p_value_any: float = float("nan")
-    floor_predicted_cell: float = float("nan")
-    learning_curve: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def worst(self) -> AttackFigures | None:
@@ -121,13 +121,11 @@ class AuditResult:
     @property
     def attackers(self) -> pd.DataFrame:
         """One row per attacker, figures as in :class:`edials.audit.figures.AttackFigures`."""
-        table = pd.DataFrame(
-            [
-                {k: v for k, v in asdict(o).items() if not isinstance(v, np.ndarray)}
-                for o in self.outcomes
-            ]
-        )
-        return table.set_index("name")
+        rows = [
+            {k: v for k, v in asdict(outcome).items() if not isinstance(v, np.ndarray)}
+            for outcome in self.outcomes
+        ]
+        return pd.DataFrame(rows).set_index("name")
 
     @property
     def leak_found(self) -> bool:

@@ -178,14 +178,9 @@ def _validity_thresholds(
     permutations = permute_within_cells(cells, seed=seed)
     level = max(_SANITY_LEVEL, 2 * smallest_p_value(cells))
     declared = [getattr(attacker, "threshold_over_chance", None) for attacker in attackers]
-    best = max(
-        (
-            rank_1(attack.clear, probe.codes)
-            for attack, multiple in zip(scores, declared, strict=True)
-            if multiple is None
-        ),
-        default=0.0,
-    )
+    accuracies = [rank_1(attack.clear, probe.codes) for attack in scores]
+    undeclared = [a for a, multiple in zip(accuracies, declared, strict=True) if multiple is None]
+    best = max(undeclared, default=0.0)
     thresholds = []
     for attack, multiple in zip(scores, declared, strict=True):
         table = mean_scores_by_person(attack.clear, probe.codes, len(probe.cells))

@@ -87,7 +87,8 @@ def utility_retention(
         raise InvalidLabelsError("utility_retention needs attributes; expected at least one.")
     people = encode_labels(identity, name="identity", n_samples=len(clear)).codes
     kinds = {"clear": clear, "released": released}
-    predicted = predict_all(kinds, table, people, LinearAttributeClassifier())
+    none_withheld = np.zeros(len(clear), dtype=bool)
+    predicted = predict_all(kinds, table, people, LinearAttributeClassifier(), none_withheld)
     scores = f1_by_attribute(predicted, table)
     return float((scores["released"] / scores["clear"]).mean())
 

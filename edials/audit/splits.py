@@ -18,21 +18,11 @@ SPLITS = ("enrol", "validation", "probe")
 
 @dataclass(frozen=True)
 class GallerySplit:
-    """People with images in every split.
+    """People with images in every split."""
 
-    Attributes
-    ----------
-    people : ndarray of shape (n_samples,)
-        Code of the person on each image; -1 for people outside the gallery.
-    cells : ndarray of shape (n_people,)
-        Attribute cell of each person.
-    rows : dict of str to ndarray
-        Rows of the gallery's images by split.
-    """
-
-    people: NDArray[np.int64]
-    cells: NDArray[np.int64]
-    rows: dict[str, NDArray[np.int64]]
+    people: NDArray[np.int64]  # on each image, (n_samples,); -1 outside the gallery
+    cells: NDArray[np.int64]  # attribute cell of each person, (n_people,)
+    rows: dict[str, NDArray[np.int64]]  # of the gallery's images, by split
 
     @property
     def all_rows(self) -> NDArray[np.int64]:
@@ -59,11 +49,6 @@ def split_gallery(
 
     All arrays have shape (n_samples,). Images of unknown people (code -1) and withheld ones belong
     to no split. None as ``split`` splits every person's images 60 : 15 : 25.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If ``split`` is not one split per image, or fewer than two people are left.
     """
     usable = (codes >= 0) & ~withheld
     splits = _random_split(codes, usable, seed) if split is None else _check_split(split, codes)

@@ -21,19 +21,12 @@ from .._validation import check_images, to_rows
 from .groups import SMALL_GROUP
 
 _FOLDS = 3
+_N_COMPONENTS = 100
 _MAX_GROUPS = 12  # more values of an attribute make no groups to compare
 
 
 class LinearAttributeClassifier(BaseEstimator):
-    """One linear discriminant analysis on pixel components per attribute: fast, and no network.
-
-    Parameters
-    ----------
-    n_components : int, default=100
-    """
-
-    def __init__(self, n_components: int = 100):
-        self.n_components = n_components
+    """One linear discriminant analysis on pixel components per attribute: fast, and no network."""
 
     def fit(self, images: NDArray, attributes: pd.DataFrame) -> LinearAttributeClassifier:
         """Learn every attribute from the images that have its label."""
@@ -47,7 +40,7 @@ class LinearAttributeClassifier(BaseEstimator):
                 dummy = DummyClassifier(strategy="most_frequent")
                 self.models_[name] = dummy.fit([[0]], constant)
                 continue
-            count = max(1, min(self.n_components, len(labels) // 3))
+            count = max(1, min(_N_COMPONENTS, len(labels) // 3))
             model = make_pipeline(
                 PCA(count, svd_solver="randomized", whiten=True, random_state=0),
                 LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
@@ -69,27 +62,17 @@ def predict_all(
     attributes: pd.DataFrame,
     people: NDArray[np.int64],
     classifier: Any,
-    withheld: NDArray[np.bool_] | None = None,
+    withheld: NDArray[np.bool_],
 ) -> dict[str, pd.DataFrame]:
     """Predict the attributes on every kind of images, by classifiers that never saw the person.
 
-    Parameters
-    ----------
-    kinds : dict of str to ndarray of shape (n_samples, height, width, 3)
-        "clear", "released", and others; the same rows in each.
-    attributes : DataFrame of shape (n_samples, n_attributes)
-    people : ndarray of shape (n_samples,)
-    classifier : AttributeClassifier, LinearAttributeClassifier, or anything with ``predict_table``
-        Not fitted: trained on clear images of two thirds of the people, for the others. Fitted:
-        used as it is; it must not know these people.
-    withheld : ndarray of bool, shape (n_samples,), optional
-        Images that were not released: "withheld" is predicted, and none of them is trained on.
+    ``kinds`` are "clear", "released", and others, with the same rows in each. A classifier with
+    ``predict_table`` that is not fitted is trained on clear images of two thirds of the people, for
+    the others. A fitted one is used as it is; it must not know these people. For ``withheld``
+    images, "withheld" is predicted, and none of them is trained on.
 
-    Returns
-    -------
-    dict of str to DataFrame of shape (n_samples, n_attributes)
-        For "majority" (always the most frequent class), every kind, and, unless the classifier is
-        fitted, "trained on released": trained on released images and applied to clear ones.
+    To the kinds come "majority" (always the most frequent class) and, unless the classifier is
+    fitted, "trained on released": trained on released images and applied to clear ones.
     """
     n_samples = len(attributes)
     majority = {name: [column.mode().iloc[0]] * n_samples for name, column in attributes.items()}
@@ -98,8 +81,7 @@ def predict_all(
         predicted |= {kind: classifier.predict_table(images) for kind, images in kinds.items()}
     else:
         predicted |= _cross_predict(kinds, attributes, people, classifier, withheld)
-    if withheld is not None:
-        predicted["released"].loc[withheld] = "withheld"
+    predicted["released"].loc[withheld] = "withheld"
     return predicted
 
 
@@ -108,7 +90,7 @@ def _cross_predict(
     attributes: pd.DataFrame,
     people: NDArray[np.int64],
     classifier: Any,
-    withheld: NDArray[np.bool_] | None,
+    withheld: NDArray[np.bool_],
 ) -> dict[str, pd.DataFrame]:
     """Predictions for every third of the people by classifiers trained on the others."""
     empty = pd.DataFrame(index=attributes.index, columns=attributes.columns, dtype=object)
@@ -122,8 +104,7 @@ def _cross_predict(
     folds = GroupKFold(min(_FOLDS, len(np.unique(people))))
     for training, test in folds.split(clear, groups=people):
         on_clear = trained(clear, training)
-        available = training if withheld is None else training[~withheld[training]]
-        on_released = trained(released, available)
+        on_released = trained(released, training[~withheld[training]])
         for kind, images in kinds.items():
             predicted[kind].iloc[test] = on_clear.predict_table(images[test]).to_numpy(object)
         table = on_released.predict_table(clear[test])

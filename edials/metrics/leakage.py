@@ -23,20 +23,16 @@ from scipy.stats import t as student
 _GUESS_SHARE = 0.01
 # Below this many people a bootstrap has too few values to draw from.
 _MIN_BOOTSTRAP_PEOPLE = 10
+_N_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Turns scores into log-probabilities inside a cell.
 
-    Attributes
-    ----------
-    centre : ndarray of shape (n_people,)
-        Mean score of every person on validation images of others, or zeros.
-    inverse_temperature : float
-        0 where the scores were of no use on validation.
-    spread : float
-        Standard deviation of the centred scores on validation.
+    ``centre`` (n_people,) is everybody's mean score on validation images of others, or zeros;
+    ``spread`` is the standard deviation of the centred scores there. ``inverse_temperature`` is 0
+    where the scores were of no use.
     """
 
     centre: NDArray[np.float64]
@@ -198,7 +194,6 @@ def confidence_interval(
     values: NDArray,
     *,
     level: float = 0.95,
-    n_resamples: int = 2000,
     seed: int = 0,
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple[float, float]:
@@ -223,7 +218,7 @@ def confidence_interval(
         reach = float(student.ppf((1 + level) / 2, n - 1)) * error
         ends = mean - reach, mean + reach
     else:
-        samples = values[np.random.default_rng(seed).integers(n, size=(n_resamples, n))]
+        samples = values[np.random.default_rng(seed).integers(n, size=(_N_RESAMPLES, n))]
         # A resample without the only person who differs has an error of zero.
         errors = np.maximum(sem(samples, axis=1), 0.1 * error)
         pivots = (samples.mean(axis=1) - mean) / errors

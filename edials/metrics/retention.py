@@ -124,7 +124,7 @@ def diversity(original: NDArray[np.uint8], released: NDArray[np.uint8]) -> float
     float
         At least 0; NaN if the originals do not vary.
     """
-    inside = _ellipse(original.shape[1:3], 0.42, 0.34)
+    inside = face_ellipse(original.shape[1:3], 0.42, 0.34)
     # The mean squared distance of all pairs is twice the variance (times n / (n - 1) on both sides)
     before, after = (
         side[:, inside].astype(np.float32).var(axis=0, dtype=np.float64).sum() if len(side) else 0.0
@@ -133,7 +133,9 @@ def diversity(original: NDArray[np.uint8], released: NDArray[np.uint8]) -> float
     return float(np.sqrt(after / before)) if before > 0 else float("nan")
 
 
-def _ellipse(shape: tuple[int, int], half_height: float, half_width: float) -> NDArray[np.bool_]:
+def face_ellipse(
+    shape: tuple[int, int], half_height: float, half_width: float
+) -> NDArray[np.bool_]:
     """Where a centred face lies; half axes as shares of the picture."""
     height, width = shape
     down = (np.arange(height)[:, None] + 0.5) / height - 0.52
@@ -159,7 +161,7 @@ def light_proxy(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """
     grey = luminance(images) + 1e-6
     height, width = grey.shape[1:]
-    inside = _ellipse((height, width), 0.30, 0.22)  # skin, as little hair as possible
+    inside = face_ellipse((height, width), 0.30, 0.22)  # skin, as little hair as possible
     down, across = np.indices((height, width))
     total = grey[:, inside].sum(axis=1, dtype=np.float64)
     places = np.column_stack([(across[inside] + 0.5) / width, (down[inside] + 0.5) / height]) - 0.5

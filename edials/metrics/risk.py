@@ -30,20 +30,8 @@ def cross_validated_excess(
     """Rank-1 success inside the true cell, less 1 / people in it, mean over people.
 
     The images of every person alternate between two halves; each half is the gallery once and the
-    probe once. Unknown people (-1) and people with one image are left out.
-
-    Parameters
-    ----------
-    attacker : see :mod:`edials.audit.attackers.base`
-    images : ndarray of shape (n_samples, height, width, 3)
-    people : ndarray of shape (n_samples,)
-    cells : ndarray of shape (n_samples,)
-        Cell of each image's person, see :func:`attribute_cells`.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If nobody has two images.
+    probe once. Unknown people (-1) and people with one image are left out. ``cells`` (n_samples,)
+    hold the cell of each image's person, see :func:`attribute_cells`.
     """
     success, floor = _cross_validate(attacker, images, people, cells)
     return float((success - floor).mean())

@@ -12,19 +12,11 @@ _SIGMA, _RADIUS = 1.5, 5
 def structural_similarity(
     first: torch.Tensor, second: torch.Tensor, *, row_stride: int = 1
 ) -> torch.Tensor:
-    """Mean structural similarity of each pair of pictures.
+    """Mean structural similarity of each pair of pictures, shape (n,), in [-1, 1].
 
-    Parameters
-    ----------
-    first, second : Tensor of shape (n, channels, height, width), values in [0, 1]
-    row_stride : int, default=1
-        Distance in pixels between the rows of windows that are computed.
-
-    Returns
-    -------
-    Tensor of shape (n,), values in [-1, 1]
-        Computed per channel with a Gaussian window (standard deviation 1.5 pixels) at the pixels
-        whose window lies inside the picture, then averaged.
+    Pictures have shape (n, channels, height, width) and values in [0, 1]. Similarity is computed
+    per channel with a Gaussian window (standard deviation 1.5 pixels) at the pixels whose window
+    lies inside the picture, in every ``row_stride``-th row, then averaged.
 
     References
     ----------
@@ -55,21 +47,9 @@ def dissimilarity_metric(changes: torch.Tensor, pictures: torch.Tensor) -> torch
 
     ``1 - SSIM(x, x + d)`` is, to second order in ``d``, the mean over windows of
     ``mean(d)^2 / (2 mean(x)^2 + C1) + var(d) / (2 var(x) + C2)``. Returned is the matrix of this
-    quadratic form, with the two weights averaged over pictures.
-
-    Parameters
-    ----------
-    changes : Tensor of shape (n, channels, height, width)
-    pictures : Tensor of shape (n_pictures, channels, height, width), values in [0, 1]
-
-    Returns
-    -------
-    Tensor of shape (n, n), dtype float64
-        ``c' metric c`` for the change ``sum_i c[i] * changes[i]``.
-
-    References
-    ----------
-    Wang, Bovik, Sheikh and Simoncelli (2004), eq. 13, as above, expanded around equal pictures.
+    quadratic form, shape (n, n), with the two weights averaged over pictures: ``c' metric c`` is
+    the dissimilarity of the change ``sum_i c[i] * changes[i]``. It is eq. 13 of Wang et al. (2004)
+    expanded around equal pictures.
     """
     down, across = (_window_matrix(length, pictures) for length in pictures.shape[2:])
     changes, pictures = changes.contiguous(), pictures.contiguous()

@@ -38,18 +38,9 @@ def utility_minus_excess_risk(
 ) -> float:
     """Balanced accuracy of one attribute, less the risk in excess of the floor of all of them.
 
-    Parameters
-    ----------
-    released : ndarray of shape (n_samples, height, width, 3)
-    y : array-like of shape (n_samples,)
-        Labels of one attribute, missing ones allowed: a Series of its name, or, without a name, of
-        the first attribute.
-    identity : array-like of shape (n_samples,)
-    autoencoder, attribute_classifier : fitted estimators
-    attribute_codes : ndarray of shape (n_samples, n_attributes)
-        Attributes predicted from the originals, as codes; ``y`` replaces its own.
-    sample_weight : array-like of shape (n_samples,), optional
-        Weights of the accuracy.
+    ``y`` holds labels of one attribute, missing ones allowed. They replace its column of
+    ``attribute_codes`` (n_samples, n_attributes), which are predicted from the originals.
+    ``sample_weight`` weighs the accuracy.
     """
     classes = attribute_classifier.classes_per_attribute_
     names = list(classes)

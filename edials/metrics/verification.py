@@ -21,13 +21,9 @@ def verification(
     image together weigh as much as its genuine claim, and people weigh alike, so that at the null
     true and false match rates agree.
 
-    Returns
-    -------
-    figures : dict
-        ``tar_at_fmr_1e2``, ``tar_at_fmr_1e3``: true accept rates at false match rates of 1 % and
-        0.1 %, NaN with fewer impostors than it takes to see one; ``eer``, 0.5 being chance.
-    det : ndarray of shape (2, n_points)
-        False match and false non-match rates, at most 200 thresholds.
+    Returned are figures and the DET curve. The figures are true accept rates at false match rates
+    of 1 % and 0.1 %, NaN with fewer impostors than it takes to see one, and ``eer``, 0.5 being
+    chance. The curve, shape (2, n_points), has false match and false non-match rates.
     """
     inside = cells[people][:, None] == cells
     has_impostors = inside.sum(axis=1) > 1

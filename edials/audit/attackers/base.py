@@ -51,6 +51,7 @@ from skorch import NeuralNet
 from ..._validation import check_images, to_rows
 from ...exceptions import InvalidLabelsError
 from ...metrics.linear_attack import LatentAttacker
+from ...metrics.retention import face_ellipse
 from ...models.identity_classifier import IdentityClassifier
 
 #: Kinds of attack, in the words of the report. All but "unseen", "context" and "inversion" follow
@@ -154,20 +155,14 @@ class PixelAttacker(LatentAttacker):
 class ContextAttacker(PixelAttacker):
     """LDA on hair, clothes and background: an ellipse over the face is blackened first.
 
-    Parameters
-    ----------
-    n_components, shrinkage, random_state
-        As for :class:`PixelAttacker`.
+    Settings are those of :class:`PixelAttacker`.
     """
 
     # Surroundings need not identify people, so any success above chance makes it evidence.
     name, threshold_over_chance, kind = "LDA on the surroundings", 3.0, "context"
 
     def rows(self, images: NDArray) -> NDArray[np.float32]:
-        height, width = images.shape[1:3]
-        down = (np.arange(height)[:, None] + 0.5) / height - 0.52
-        across = (np.arange(width) + 0.5) / width - 0.5
-        face = (down / 0.42) ** 2 + (across / 0.34) ** 2 < 1
+        face = face_ellipse(images.shape[1:3], 0.42, 0.34)
         return super().rows(np.where(face[..., None], images.dtype.type(0), images))
 
 
@@ -218,7 +213,8 @@ class ClassifierAttacker:
         kind: str | None = None,
     ):
         self.classifier, self.name, self.gallery_kind = classifier, name, gallery_kind
-        self.kind, self.network = kind, _is_network(classifier)
+        self.kind = kind
+        self.network = isinstance(classifier, (IdentityClassifier, NeuralNet))
 
     def fit(self, images: NDArray, people: NDArray[np.int64]) -> ClassifierAttacker:
         """Learn the gallery."""
@@ -305,10 +301,6 @@ class ReverseAttacker(RoleAttacker):
         super().__init__(learner, f"reverse: {learner.name}", probe_kind="clear")
 
 
-def _is_network(classifier: Any) -> bool:
-    return isinstance(classifier, (IdentityClassifier, NeuralNet))
-
-
 def _class_scores(classifier: Any, X: NDArray) -> NDArray:
     """One score per class; scikit-learn has one column for two classes."""
     if hasattr(classifier, "decision_function"):
@@ -320,11 +312,7 @@ def _class_scores(classifier: Any, X: NDArray) -> NDArray:
 class ChoiceAttacker(PixelAttacker):
     """Linear discriminant analysis on what was decided for every image, such as a mask.
 
-    Parameters
-    ----------
-    n_components : int, default=200
-    shrinkage : float, default=0.05
-    random_state : int, default=0
+    Settings are those of :class:`PixelAttacker`.
     """
 
     name, gallery_kind, probe_kind, kind = "the choices", "choices", "choices", "choices"
@@ -347,13 +335,7 @@ class ChoiceAttacker(PixelAttacker):
 
 
 def check_choices(choices: object, n_samples: int) -> NDArray[np.float32]:
-    """Choices as rows of numbers, shape (n_samples, n_choices).
-
-    Raises
-    ------
-    InvalidLabelsError
-        If they are not one row of finite numbers per image.
-    """
+    """Choices as rows of finite numbers, shape (n_samples, n_choices)."""
     rows = np.asarray(choices)
     if rows.ndim < 1 or len(rows) != n_samples or rows.dtype.kind not in "buif":
         raise InvalidLabelsError(

@@ -109,13 +109,7 @@ class InversionAttacker:
         return self.recogniser_.scores(self.invert(images))
 
     def measures(self, clear: NDArray[np.uint8], released: NDArray[np.uint8]) -> dict[str, float]:
-        """PSNR of released and of inverted images against the photos, in dB.
-
-        Parameters
-        ----------
-        clear, released : ndarray of shape (n_samples, height, width, 3), dtype uint8
-            Other pairs than those it learned from.
-        """
+        """PSNR of released and of inverted images against the photos, in dB."""
         return {
             "psnr_released": picture_retention(clear, released)["psnr"],
             "psnr_inverted": picture_retention(clear, self.invert(released))["psnr"],

@@ -20,45 +20,22 @@ _ONE_COLOUR = 4
 
 
 class Pairs(NamedTuple):
-    """Originals and what was released for them, row by row.
-
-    Attributes
-    ----------
-    original, released : ndarray of shape (n_samples, height, width, 3), dtype uint8
-    withheld : ndarray of bool, shape (n_samples,)
-        Blank or missing.
-    files : list of Path or None, or None
-        The released file of every row, if the release consists of files.
-    original_files : list of Path, or None
-        The original's file of every row; also None if files were paired by name.
-    root : Path or None
-        The released folder: what lies above it is not part of the release.
-    findings : list of str
-        Oddities, in sentences.
-    """
+    """Originals and what was released for them, row by row."""
 
     original: NDArray[np.uint8]
     released: NDArray[np.uint8]
-    withheld: NDArray[np.bool_]
-    files: list[Path | None] | None
-    original_files: list[Path | None] | None
-    root: Path | None
-    findings: list[str]
+    withheld: NDArray[np.bool_]  # blank or missing
+    files: list[Path | None] | None  # None if the release is in memory
+    original_files: list[Path | None] | None  # also None if files were paired by name
+    root: Path | None  # the released folder: what lies above it is not part of the release
+    findings: list[str]  # oddities, in sentences
 
 
 def read_pairs(original: Any, anonymized: Any, size: int | None = None) -> Pairs:
     """Bring both sides to uint8 arrays of one size, and find which images were withheld.
 
-    Parameters
-    ----------
-    original, anonymized : array-like of shape (n_samples, height, width, 3), list of paths, folder
-    size : int, optional
-        Of pictures read from files; None takes the commonest of the released ones.
-
-    Raises
-    ------
-    InvalidImageError
-        If they cannot be paired.
+    Each side is an array, a list of paths, or a folder. ``size`` is that of pictures read from
+    files; None takes the commonest of the released ones.
     """
     root = None
     is_folder = [isinstance(side, (str, os.PathLike)) for side in (original, anonymized)]

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.metrics import DetCurveDisplay
 
 from ..figures import AttackFigures
@@ -49,16 +49,8 @@ _PAGE_STYLE = {
 def chart_svg(draw: Callable[[Axes], None], *, key: str, title: str, height: float) -> str:
     """Draw a chart as an ``<svg>`` element for a page; equal input gives equal text.
 
-    Parameters
-    ----------
-    draw : callable
-        Draws on an empty Axes.
-    key : str
-        Prefix of all ids, unique in the page.
-    title : str
-        For readers who do not see the chart.
-    height : float
-        In inches; the width is 10.
+    ``key`` is a prefix of all ids, unique in the page; ``title`` is for readers who do not see the
+    chart; ``height`` is in inches.
     """
     stream = io.StringIO()
     with style.context(["default", _PAGE_STYLE]), warnings.catch_warnings():
@@ -161,27 +153,14 @@ def draw_frontier(
     ax.legend()
 
 
-def picture_sheet(
-    rows: Sequence[NDArray[np.uint8]], *, enlarge: int = 2, gap: int = 4
-) -> Image.Image:
-    """Put pictures in rows on white, the first row on top.
-
-    Parameters
-    ----------
-    rows : sequence of ndarray of shape (n, height, width, 3), dtype uint8
-    enlarge : int, default=2
-        Every pixel becomes a square of so many.
-    gap : int, default=4
-        Pixels between pictures.
-    """
-    padded = [
-        np.pad(row, ((0, 0), (gap, 0), (gap, 0), (0, 0)), constant_values=255) for row in rows
-    ]
+def picture_sheet(rows: Sequence[NDArray[np.uint8]], *, enlarge: int = 2) -> Image.Image:
+    """Put rows of pictures (n, height, width, 3) on white, ``enlarge`` times as large."""
+    gap = 4  # pixels between pictures, before they are enlarged
+    margins = ((0, 0), (gap, 0), (gap, 0), (0, 0))
+    padded = [np.pad(row, margins, constant_values=255) for row in rows]
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in padded], axis=0)
     picture = Image.fromarray(np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=255))
-    return picture.resize(
-        (picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST
-    )
+    return ImageOps.scale(picture, enlarge, Image.Resampling.NEAREST)
 
 
 def _reach(value: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
@@ -193,10 +172,9 @@ def _reach(value: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.floa
 def _risk_in_words(outcome: AttackFigures) -> str:
     if not outcome.valid:
         return "BROKEN: not evidence"
-    interval = f"[{outcome.ci_low:.1%}, {outcome.ci_high:.1%}]"
-    return (
-        f"{outcome.risk:.1%}  {interval}" if np.isfinite(outcome.ci_low) else f"{outcome.risk:.1%}"
-    )
+    if not np.isfinite(outcome.ci_low):
+        return f"{outcome.risk:.1%}"
+    return f"{outcome.risk:.1%}  [{outcome.ci_low:.1%}, {outcome.ci_high:.1%}]"
 
 
 def _legend_beside(ax: Axes) -> None:

@@ -32,26 +32,16 @@ def compare_results(first: AuditResult, second: AuditResult) -> pd.DataFrame:
     for name, (figure, per_person) in _COMPARED.items():
         values = getattr(one, figure), getattr(other, figure)
         # The floor is that of the same people and drops out of the difference.
-        low, high = confidence_interval(
-            getattr(one, per_person) - getattr(other, per_person), seed=0
-        )
+        low, high = confidence_interval(getattr(one, per_person) - getattr(other, per_person))
         rows[name] = [*values, values[0] - values[1], low, high]
     columns = ["first", "second", "difference", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def tradeoff_table(results: Mapping[str, AuditResult]) -> pd.DataFrame:
-    """Leakage of the worst attacker and structural similarity of every release.
+    """Leakage of the worst attacker, and structural similarity, by name of the release.
 
-    Parameters
-    ----------
-    results : dict of str to AuditResult
-
-    Returns
-    -------
-    DataFrame
-        Index the names of the results that have a valid attacker; columns ``ssim``,
-        ``leakage_bits``, ``leakage_low``, ``leakage_high``.
+    Results without a valid attacker are left out.
     """
     rows = {
         name: [result.retention.get("ssim", np.nan), w.leakage_bits, w.leakage_low, w.leakage_high]

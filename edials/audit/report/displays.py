@@ -19,17 +19,13 @@ DisplayT = TypeVar("DisplayT", bound="_Display")
 
 
 class _Display(ABC):
+    """Chart whose class methods take ``ax``, a matplotlib Axes; None makes a figure."""
+
     ax_: Axes
     figure_: Any
 
     def plot(self: DisplayT, *, ax: Axes | None = None) -> DisplayT:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            None makes a figure.
-        """
+        """Draw on ``ax`` or a new figure, and set ``ax_`` and ``figure_``."""
         if ax is None:
             # Only here, since it chooses where figures are shown.
             from matplotlib import pyplot
@@ -49,11 +45,6 @@ class RiskDisplay(_Display):
     Parameters
     ----------
     report : AuditReport
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
     """
 
     def __init__(self, report: AuditResult):
@@ -61,13 +52,7 @@ class RiskDisplay(_Display):
 
     @classmethod
     def from_report(cls, report: AuditResult, *, ax: Axes | None = None) -> RiskDisplay:
-        """Draw one report.
-
-        Parameters
-        ----------
-        report : AuditReport
-        ax : matplotlib Axes, optional
-        """
+        """Draw one report."""
         return cls(report).plot(ax=ax)
 
     def _draw(self, ax: Axes) -> None:
@@ -86,11 +71,6 @@ class TradeoffDisplay(_Display):
     reports : sequence of AuditReport
         Those without a valid attacker are left out.
     names : sequence of str
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
     """
 
     def __init__(self, reports: Sequence[AuditResult], names: Sequence[str]):
@@ -104,15 +84,7 @@ class TradeoffDisplay(_Display):
         names: Sequence[str] | None = None,
         ax: Axes | None = None,
     ) -> TradeoffDisplay:
-        """Draw several reports.
-
-        Parameters
-        ----------
-        reports : sequence of AuditReport
-        names : sequence of str, optional
-            Different ones; None counts from 0.
-        ax : matplotlib Axes, optional
-        """
+        """Draw several reports; without ``names``, which differ, they are counted from 0."""
         names = [str(place) for place in range(len(reports))] if names is None else names
         return cls(reports, names).plot(ax=ax)
 
@@ -131,11 +103,6 @@ class FrontierDisplay(_Display):
         The chosen one; its point is filled.
     budget : float
         In bits.
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
     """
 
     def __init__(self, frontier: dict[str, NDArray], strength: float, budget: float):
@@ -143,19 +110,7 @@ class FrontierDisplay(_Display):
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Axes | None = None) -> FrontierDisplay:
-        """Draw what a fit with ``strength="auto"`` measured.
-
-        Parameters
-        ----------
-        estimator : EDIALSAnonymizer
-            Fitted.
-        ax : matplotlib Axes, optional
-
-        Raises
-        ------
-        NotFittedError
-            If nothing was measured.
-        """
+        """Draw what a fit with ``strength="auto"`` measured; NotFittedError without any."""
         check_is_fitted(
             estimator,
             "frontier_",
@@ -174,11 +129,6 @@ class FaceSheetDisplay(_Display):
     Parameters
     ----------
     rows : list of ndarray of shape (n, height, width, 3), dtype uint8
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
     """
 
     def __init__(self, rows: list[NDArray[np.uint8]]):
@@ -186,13 +136,7 @@ class FaceSheetDisplay(_Display):
 
     @classmethod
     def from_images(cls, *rows: NDArray[np.uint8], ax: Axes | None = None) -> FaceSheetDisplay:
-        """Draw rows of pictures below one another.
-
-        Parameters
-        ----------
-        *rows : ndarray of shape (n, height, width, 3), dtype uint8
-        ax : matplotlib Axes, optional
-        """
+        """Draw rows of pictures below one another."""
         return cls(list(rows)).plot(ax=ax)
 
     def _draw(self, ax: Axes) -> None:

@@ -66,7 +66,7 @@ def render_page(
         releases=releases,
         donors=_donors(result),
         f1_tables=_f1_tables(result),
-        gaps=_gaps(result),
+        gaps=group_gaps(result.utility_groups).to_dict("records"),
         sheet=_data_uri(result) if pictures else "",
     )
 
@@ -79,8 +79,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "records": _records}
-    environment.filters["interval"] = _interval
+    environment.filters |= {"number": _number, "percent": _percent, "interval": _interval}
     return environment
 
 
@@ -142,11 +141,6 @@ def _f1_tables(result: AuditResult) -> list[pd.DataFrame]:
     return tables
 
 
-def _gaps(result: AuditResult) -> list[dict[Any, Any]]:
-    groups = result.utility_groups
-    return _records(group_gaps(groups, smallest=SMALL_GROUP)) if len(groups) else []
-
-
 def _data_uri(result: AuditResult) -> str:
     buffer = io.BytesIO()
     picture_sheet(result.faces).save(buffer, format="PNG", optimize=True)
@@ -170,7 +164,3 @@ def _interval(value: float, low: float, high: float, digits: int, scale: float =
     """A figure, and its interval, if there is one, on a line of its own."""
     figure, *ends = (_number(scale * v, digits) for v in (value, low, high))
     return figure if "–" in ends else f"{figure}\n[{ends[0]},\u00a0{ends[1]}]"
-
-
-def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    return table.to_dict("records")

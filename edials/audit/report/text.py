@@ -241,10 +241,7 @@ def _attacks(result: AuditResult) -> list[tuple[str, Sequence[Any]]]:
         ),
         ("recognisers of clear photos", of_kind("naive", "unseen")),
         ("attackers who learn from released images", of_kind("parrot")),
-        (
-            "networks retrained on released images",
-            [outcome for outcome in of_kind("parrot") if outcome.network],
-        ),
+        ("networks retrained on released images", [o for o in of_kind("parrot") if o.network]),
         ("a recogniser that no part of the method knew", of_kind("unseen")),
         ("recognisers trained on released images and asked about clear photos", of_kind("reverse")),
         (
