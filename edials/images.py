@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,29 +24,16 @@ from .exceptions import InvalidImageError, UnreadableImageError, first_few
 #: File name endings that a folder is searched for, in lower case.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
+PictureFile = str | os.PathLike[str] | zipfile.Path
+
 _ARCHIVE_LOCK = threading.Lock()
 
 
-def read_image(
-    source: str | os.PathLike[str] | zipfile.Path | IO[bytes], size: int | None = None
-) -> NDArray[np.uint8]:
-    """Read one picture as RGB, upright as its orientation tag says.
+def read_image(source: PictureFile, size: int | None = None) -> NDArray[np.uint8]:
+    """Read one picture as RGB (height, width, 3), upright as its orientation tag says.
 
-    Parameters
-    ----------
-    source : path, ``zipfile.Path`` or binary file object
-    size : int, optional
-        Resize to ``(size, size)`` pixels (bicubic). A picture that is not square is cropped to
-        its centre first, so that faces keep their proportions.
-
-    Returns
-    -------
-    ndarray of shape (height, width, 3), dtype uint8
-
-    Raises
-    ------
-    UnreadableImageError
-        If the file is missing or is not a picture that Pillow can decode.
+    ``size`` crops it to its central square and resizes this (bicubic), so that faces keep their
+    proportions.
     """
     with _naming(source), Image.open(_opened(source)) as opened:
         picture = _as_rgb(ImageOps.exif_transpose(opened))
@@ -56,17 +43,7 @@ def read_image(
 
 
 def picture_size(source: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of a picture as it is read, upright; its pixels are not decoded.
-
-    Parameters
-    ----------
-    source : path
-
-    Raises
-    ------
-    UnreadableImageError
-        If the file is missing or is not a picture.
-    """
+    """Width and height of a picture as it is read, upright; its pixels are not decoded."""
     with _naming(source), Image.open(source) as opened:
         width, height = opened.size
         on_its_side = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
@@ -116,11 +93,11 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
 
 
 def read_each(
-    sources: Sequence[str | os.PathLike[str] | zipfile.Path], size: int | None = None
+    sources: Sequence[PictureFile], size: int | None = None
 ) -> Iterator[NDArray[np.uint8] | UnreadableImageError]:
     """As :func:`read_images`, one by one; an error is yielded in place of an unreadable picture."""
 
-    def attempt(source: Any) -> NDArray[np.uint8] | UnreadableImageError:
+    def attempt(source: PictureFile) -> NDArray[np.uint8] | UnreadableImageError:
         try:
             return read_image(source, size)
         except UnreadableImageError as error:
@@ -140,27 +117,10 @@ def are_paths(X: Any) -> bool:
     return isinstance(first, (str, os.PathLike))
 
 
-def read_images(
-    sources: Sequence[str | os.PathLike[str] | zipfile.Path], size: int | None = None
-) -> NDArray[np.uint8]:
-    """Read many pictures of one size into an array, on a few threads.
+def read_images(sources: Sequence[PictureFile], size: int | None = None) -> NDArray[np.uint8]:
+    """Read pictures into an array (n, height, width, 3), on a few threads; all faults at once.
 
-    Parameters
-    ----------
-    sources : sequence of path or ``zipfile.Path``
-    size : int, optional
-        As in :func:`read_image`. Without it, all files must have one size already.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, height, width, 3), dtype uint8
-
-    Raises
-    ------
-    UnreadableImageError
-        If any file cannot be read; all such files are counted, and ten are named.
-    InvalidImageError
-        If the pictures differ in size and ``size`` is None.
+    Without ``size``, as in :func:`read_image`, all files must have one size already.
     """
     images = np.empty((len(sources), size or 0, size or 0, 3), dtype=np.uint8)
     faults: dict[str, UnreadableImageError] = {}
@@ -192,16 +152,6 @@ def write_image(picture: NDArray[np.uint8], folder: str | os.PathLike[str]) -> P
 
     The file is written under a temporary name and moved into place, so that a crash leaves no
     half picture.
-
-    Parameters
-    ----------
-    picture : ndarray of shape (height, width, 3), dtype uint8
-    folder : path of an existing folder
-
-    Returns
-    -------
-    Path
-        The file written, named by 16 random hexadecimal digits.
     """
     target = Path(folder) / f"{secrets.token_hex(8)}.png"
     partial = target.with_suffix(".part")
@@ -220,26 +170,13 @@ class ImageReader(TransformerMixin, BaseEstimator):
     ----------
     size : int, default=64
         Pictures are cropped to a centred square and resized to ``(size, size)`` pixels.
-
-    Examples
-    --------
-    >>> from edials.images import ImageReader
-    >>> ImageReader(size=32)
-    ImageReader(size=32)
     """
 
     def __init__(self, size: int = 64):
         self.size = size
 
     def fit(self, X: ArrayLike, y: Any = None) -> ImageReader:
-        """Check the parameters; nothing is read.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples,)
-            Paths.
-        y : ignored
-        """
+        """Check the parameters; nothing is read."""
         if not isinstance(self.size, (int, np.integer)) or self.size < 1:
             raise InvalidImageError(f"size={self.size!r}; expected a positive number of pixels.")
         return self
@@ -262,9 +199,6 @@ class ImageReader(TransformerMixin, BaseEstimator):
             If any file cannot be read; all such files are counted, and ten are named.
         """
         return read_images(np.asarray(X, dtype=object).ravel().tolist(), self.size)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

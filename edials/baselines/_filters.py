@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from .._validation import Accepted, Interval, check_images, check_parameters, to_uint8
@@ -95,8 +96,7 @@ class FaceAnonymizer(TransformerMixin, BaseEstimator):
         images, image_format = check_images(X, image_shape=self.image_shape_)
         released = np.empty(images.shape, dtype=np.uint8)
         step = max(1, _STEP_ELEMENTS // self.n_features_in_)
-        for start in range(0, len(images), step):
-            rows = slice(start, start + step)
+        for rows in gen_batches(len(images), step):
             released[rows] = self._anonymize(to_uint8(images[rows]))
         return image_format.restore(released)
 
@@ -128,28 +128,13 @@ class DoNothing(FaceAnonymizer):
     ----------
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
     """
 
     def __init__(self, *, image_shape: tuple[int, int, int] | None = None):
         self.image_shape = image_shape
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """Copy the images; floats keep all their digits.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
-
-        Returns
-        -------
-        ndarray of the shape and dtype of ``X``
-        """
+        """Copy the images; floats keep all their digits."""
         check_is_fitted(self)
         images, image_format = check_images(X, image_shape=self.image_shape_)
         copies = images.copy()
@@ -170,12 +155,6 @@ class GaussianBlur(FaceAnonymizer):
         Pixels, so the same value is a weaker blur on a larger picture. 0 changes nothing.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
 
     References
     ----------
@@ -209,12 +188,6 @@ class BoxBlur(FaceAnonymizer):
         0 changes nothing.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
     """
 
     _accepted: ClassVar = {"radius": (Interval(Integral, 0),)}
@@ -241,12 +214,6 @@ class Pixelate(FaceAnonymizer):
         1 changes nothing.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
     """
 
     _accepted: ClassVar = {"block": (Interval(Integral, 1),)}

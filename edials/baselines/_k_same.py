@@ -46,9 +46,6 @@ class KSamePixel(FaceAnonymizer):
     clusters_ : ndarray of shape (n_faces,)
         Cluster of every face.
     averages_ : ndarray of shape (n_clusters, height, width, 3), dtype uint8
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
 
     Notes
     -----
@@ -69,7 +66,9 @@ class KSamePixel(FaceAnonymizer):
 
     def _learn(self, images: NDArray, y: Any, identity: Any, attributes: Any) -> None:
         pictures = to_uint8(images)
-        people = _person_codes(identity, len(pictures))
+        people = np.arange(len(pictures))
+        if identity is not None:
+            people = encode_labels(identity, name="identity", n_samples=len(pictures)).codes
         cells, names = self._cells(y, attributes, len(pictures))
         rows = np.flatnonzero((people >= 0) & (cells >= 0))
         # One face per person and cell: a person with images in two cells has a face in each.
@@ -163,12 +162,8 @@ class KSameEigen(KSamePixel):
     components_ : sklearn.decomposition.PCA
     gallery_ : ndarray of shape (n_faces, n_components)
         Coefficients of one face per person. Confidential, as is the fitted model.
-    clusters_ : ndarray of shape (n_faces,)
-        Cluster of every face.
-    averages_ : ndarray of shape (n_clusters, height, width, 3), dtype uint8
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
+    clusters_, averages_
+        As those of :class:`KSamePixel`.
 
     References
     ----------
@@ -230,14 +225,8 @@ class KSameSelect(KSamePixel):
 
     Attributes
     ----------
-    gallery_ : ndarray of shape (n_faces, height * width * 3), dtype float32
-        One face per person and cell, in [0, 255]. Confidential, as is the fitted model.
-    clusters_ : ndarray of shape (n_faces,)
-        Cluster of every face.
-    averages_ : ndarray of shape (n_clusters, height, width, 3), dtype uint8
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
+    gallery_, clusters_, averages_
+        As those of :class:`KSamePixel`, with one face per person and cell.
 
     Notes
     -----
@@ -290,12 +279,6 @@ def cluster(features: NDArray, cells: NDArray[np.int64], k: int) -> NDArray[np.i
             clusters[members] = clusters.max() + 1
             left = left[clusters[left] < 0]
     return clusters
-
-
-def _person_codes(identity: Any, n_samples: int) -> NDArray[np.int64]:
-    if identity is None:
-        return np.arange(n_samples, dtype=np.int64)
-    return encode_labels(identity, name="identity", n_samples=n_samples).codes
 
 
 def _means_of(rows: NDArray, codes: NDArray[np.int64]) -> NDArray[np.float64]:

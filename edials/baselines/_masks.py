@@ -23,21 +23,13 @@ class MaskEyes(FaceAnonymizer):
     Parameters
     ----------
     top : float in [0, 1], default=0.26
-        Upper edge of the bar as a fraction of the picture's height.
     bottom : float in [0, 1], default=0.58
-        Lower edge.
+        Edges of the bar as fractions of the picture's height.
     left : float in [0, 1], default=0.1
-        Left edge as a fraction of the picture's width.
     right : float in [0, 1], default=0.9
-        Right edge.
+        Edges of the bar as fractions of the picture's width.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
 
     References
     ----------
@@ -92,21 +84,13 @@ class MaskMouth(MaskEyes):
     Parameters
     ----------
     top : float in [0, 1], default=0.64
-        Upper edge of the bar as a fraction of the picture's height.
     bottom : float in [0, 1], default=0.88
-        Lower edge.
+        Edges of the bar as fractions of the picture's height.
     left : float in [0, 1], default=0.2
-        Left edge as a fraction of the picture's width.
     right : float in [0, 1], default=0.8
-        Right edge.
+        Edges of the bar as fractions of the picture's width.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
     """
 
     def __init__(

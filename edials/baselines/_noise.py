@@ -37,12 +37,6 @@ class GaussianNoise(_KeyedAnonymizer):
         can draw the same noise and subtract it.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
     """
 
     _accepted: ClassVar = {"standard_deviation": (Interval(Real, 0),)}
@@ -92,12 +86,6 @@ class DPPixelate(_KeyedAnonymizer):
         who know it.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
 
     References
     ----------
@@ -153,33 +141,22 @@ def _keyed_laplace(
 class DPBlur(DPPixelate):
     """Pixelate with differential privacy in small blocks, then blur.
 
-    The blur is post-processing: it hides the grid and costs nothing. So the sensitivity, the
-    meaning of ``epsilon`` and what is protected are those of :class:`DPPixelate`. ``block`` is
-    smaller by default, and the noise therefore larger. This is our reading of a method whose
-    published settings may differ, such as the kernel.
+    The blur is post-processing: it hides the grid and costs nothing. So :class:`DPPixelate` says
+    what is protected and what ``epsilon`` means. ``block`` is smaller by default, and the noise
+    therefore larger. The kernel is our reading: published settings may differ.
 
     Parameters
     ----------
     epsilon : float, default=0.5
-        Above 0, per colour channel. Smaller is more noise; infinity leaves pixelation and blur.
     block : int, default=8
-        Side of a block in pixels.
     m : int, default=16
-        Pixels in which neighbouring pictures may differ.
+    random_state : int, RandomState instance or None, default=None
+        As in :class:`DPPixelate`.
     sigma : float, default=5.0
         Standard deviation of the Gaussian in pixels; see :class:`GaussianBlur`. 0 is
         :class:`DPPixelate`.
-    random_state : int, RandomState instance or None, default=None
-        None draws the key from the operating system. An integer gives no guarantee against those
-        who know it.
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image.
 
     References
     ----------

@@ -1,5 +1,1 @@
 """The command ``edials``."""
-
-from .main import main
-
-__all__ = ["main"]

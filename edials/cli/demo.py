@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._random import stage_seeds
 from ..anonymizer import EDIALSAnonymizer
-from ..audit import AuditReport, audit
+from ..audit import audit
 from ..audit.report.charts import picture_sheet
 from ..datasets import make_faces
 from ..exceptions import IdentityLeakWarning
@@ -39,54 +39,40 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--out", type=Path, default=Path("edials-demo"), metavar="DIR", help="default: edials-demo"
     )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.set_defaults(run=_demo)
+    parser.set_defaults(run=run_demo)
 
 
-def _demo(options: argparse.Namespace) -> None:
+def run_demo(options: argparse.Namespace) -> None:
+    """Make faces, fit on some photos of everybody, anonymize all, audit, and write the report."""
     start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", IdentityLeakWarning)  # the summary has the share released
-        report = run_demo(options.out, random_state=options.seed)
-    print(f"{MADE_UP}\n{report.summary()}")
-    print(f"\n{time.perf_counter() - start:.0f} s; see {options.out / 'report.html'}")
-
-
-def run_demo(folder: Path, *, random_state: int = 0, verbose: int = 1) -> AuditReport:
-    """Make faces, fit on some photos of everybody, anonymize all, audit, and write the report.
-
-    Parameters
-    ----------
-    folder : Path
-        Where ``report.html``, ``report.json`` and ``pictures.png`` go; made if it does not exist.
-    random_state : int, default=0
-    verbose : int, default=1
-        0 shows no progress.
-    """
-    seeds = stage_seeds(random_state, "faces", "crowd", "anonymizer", "audit")
+    folder = options.out
+    seeds = stage_seeds(options.seed, "faces", "crowd", "anonymizer", "audit")
     faces = make_faces(_PEOPLE, _PHOTOS, size=_SIZE, random_state=seeds["faces"])
     crowd = make_faces(_CROWD, 1, size=_SIZE, random_state=seeds["crowd"])
     photo = np.arange(len(faces.images)) % _PHOTOS
     probe = photo >= _PHOTOS - _PROBE
     validation = ~probe & (photo >= _PHOTOS - _PROBE - _VALIDATION)
 
-    # Unlabelled people teach what faces look like; identity None marks them.
-    anonymizer = _small_anonymizer(seeds["anonymizer"], verbose).fit(
-        np.concatenate([faces.images[~probe], crowd.images]),
-        identity=np.concatenate([faces.identity[~probe], np.full(_CROWD, None, dtype=object)]),
-        attributes=pd.concat([faces.attributes[~probe], crowd.attributes]),
-    )
-    released = anonymizer.transform(faces.images)
-    report = audit(
-        faces.images,
-        released,
-        identity=faces.identity,
-        attributes=faces.attributes,
-        split=np.select([probe, validation], ["probe", "validation"], "enrol"),
-        attackers="quick",
-        anonymizer=anonymizer,
-        random_state=seeds["audit"],
-        verbose=verbose,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IdentityLeakWarning)  # the summary has the share released
+        # Unlabelled people teach what faces look like; identity None marks them.
+        anonymizer = _small_anonymizer(seeds["anonymizer"]).fit(
+            np.concatenate([faces.images[~probe], crowd.images]),
+            identity=np.concatenate([faces.identity[~probe], np.full(_CROWD, None, dtype=object)]),
+            attributes=pd.concat([faces.attributes[~probe], crowd.attributes]),
+        )
+        released = anonymizer.transform(faces.images)
+        report = audit(
+            faces.images,
+            released,
+            identity=faces.identity,
+            attributes=faces.attributes,
+            split=np.select([probe, validation], ["probe", "validation"], "enrol"),
+            attackers="quick",
+            anonymizer=anonymizer,
+            random_state=seeds["audit"],
+            verbose=1,
+        )
     shown = np.flatnonzero(probe)[:: _PROBE * max(1, _PEOPLE // _SHOWN)][:_SHOWN]
     originals = faces.images[shown]
     reconstructions = anonymizer.autoencoder_.reconstruct(originals)
@@ -94,26 +80,23 @@ def run_demo(folder: Path, *, random_state: int = 0, verbose: int = 1) -> AuditR
     (folder / "report.html").write_text(report.to_html(note=MADE_UP), encoding="utf-8")
     (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
     picture_sheet([originals, reconstructions, released[shown]]).save(folder / "pictures.png")
-    return report
+    print(f"{MADE_UP}\n{report.summary()}")
+    print(f"\n{time.perf_counter() - start:.0f} s; see {folder / 'report.html'}")
 
 
-def _small_anonymizer(seed: int, verbose: int) -> EDIALSAnonymizer:
+def _small_anonymizer(seed: int) -> EDIALSAnonymizer:
     seeds = stage_seeds(seed, "autoencoder", "identity", "attributes", "draws")
     return EDIALSAnonymizer(
         AdversarialAutoencoder(
-            "small",
-            latent_dim=256,
-            max_epochs=10,
-            random_state=seeds["autoencoder"],
-            verbose=verbose,
+            "small", latent_dim=256, max_epochs=10, random_state=seeds["autoencoder"], verbose=1
         ),
         identity_classifier=IdentityClassifier(
-            "tiny", max_epochs=40, random_state=seeds["identity"], verbose=verbose
+            "tiny", max_epochs=40, random_state=seeds["identity"], verbose=1
         ),
         attribute_classifier=AttributeClassifier(
-            "tiny", max_epochs=30, random_state=seeds["attributes"], verbose=verbose
+            "tiny", max_epochs=30, random_state=seeds["attributes"], verbose=1
         ),
-        surrogate_decoder=SurrogateDecoder("small", max_epochs=10, verbose=verbose),
+        surrogate_decoder=SurrogateDecoder("small", max_epochs=10, verbose=1),
         strength=1.0,
         random_state=seeds["draws"],
     )

@@ -16,24 +16,19 @@ from .fit import add_fit
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 2 with one line on what was wrong."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="edials", description="Share face images without sharing who is on them."
+    )
+    parser.add_argument("--version", action="version", version=f"edials {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_demo(commands)
+    add_fit(commands)
+    add_anonymize(commands)
+    add_audit(commands)
+    options = parser.parse_args(arguments)
     try:
         options.run(options)
     except (EdialsError, OSError, ValueError) as error:
         print(f"edials {options.command}: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="edials", description="Share face images without sharing who is on them."
-    )
-    parser.add_argument("--version", action="version", version=f"edials {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    add_demo(commands)
-    add_fit(commands)
-    add_anonymize(commands)
-    add_audit(commands)
-    return parser

@@ -89,9 +89,7 @@ def load_lfw(path: PathLike, *, labels: LabelSource = None, size: int = 64) -> B
     path : path of a zip file or a folder
         Holds ``Person_Name/Person_Name_0001.jpg``, in an enclosing folder or not.
     labels : path of a CSV file or DataFrame, optional
-        Columns ``file``, ``identity``, ``split`` and attributes such as ``gender``, ``age``,
-        ``race``; any of them may be absent, except that one of ``file`` and ``identity`` says what
-        a row is about. With ``file``, only the pictures it names are read.
+        As in `load_image_folder`; with a column ``file``, only the pictures it names are read.
     size : int, default=64
         Pictures are cropped to a centred square and resized to ``(size, size)`` pixels (bicubic).
 
@@ -99,16 +97,8 @@ def load_lfw(path: PathLike, *, labels: LabelSource = None, size: int = 64) -> B
     -------
     Bunch
         images : ndarray of shape (n, size, size, 3), uint8
-        identity : ndarray of shape (n,), str objects
-        attributes : DataFrame of shape (n, n_attributes)
-        files : ndarray of shape (n,) of str
-        split : ndarray of shape (n,)
-            Only if `labels` has such a column.
-
-    Raises
-    ------
-    FileNotFoundError, InvalidLabelsError, UnreadableImageError
-        As in `load_image_folder`.
+        files, identity, attributes, split
+            As those of `load_image_folder`, whose errors this raises, too.
 
     References
     ----------
@@ -146,8 +136,8 @@ def load_utkface(path: PathLike, *, labels: LabelSource = None, size: int = 64) 
     """
     source = ImageSource(path)
     if labels is None:
-        data = Bunch(files=np.array(source.names, dtype=str))
-        data.attributes = _parse_utkface_names(source)
+        files = np.array(source.names, dtype=str)
+        data = Bunch(files=files, attributes=_parse_utkface_names(source))
     else:
         data = join_labels(source, labels, identity_needed=False)
     data.identity = np.full(len(data.files), None, dtype=object)
@@ -237,18 +227,14 @@ def _mtf_tasks(source: ImageSource) -> dict[str, pd.DataFrame]:
         splits = [_SPLITS[folder.lower()] for folder in folders if folder.lower() in _SPLITS]
         folders = [folder for folder in folders if folder.lower() not in _SPLITS]
         for folder, below in itertools.pairwise(folders):
-            if (task := _mtf_task(folder)) is not None:
-                rows.append((task, bare, name, below, splits[0] if splits else None))
+            matching = [task for task, key in _MTF_TASKS.items() if re.search(key, folder.lower())]
+            if matching:
+                rows.append((matching[0], bare, name, below, splits[0] if splits else None))
                 break
     table = pd.DataFrame(rows, columns=["task", "bare", "file", "label", "split"])
     tasks = {str(task): found for task, found in table.set_index("bare").groupby("task")}
     _check_mtf_tasks(source, tasks)
     return tasks
-
-
-def _mtf_task(folder: str) -> str | None:
-    matches = (task for task, key in _MTF_TASKS.items() if re.search(key, folder.lower()))
-    return next(matches, None)
 
 
 def _check_mtf_tasks(source: ImageSource, tasks: dict[str, pd.DataFrame]) -> None:

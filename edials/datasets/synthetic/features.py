@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .scene import Box, Canvas, Scene, bump, edge01, wave_of
+from .scene import Box, Canvas, Scene, bump, edge01, tinted, wave_of
 
 
 def paint_face(scene: Scene) -> np.ndarray:
@@ -32,16 +32,15 @@ def _paint_skin(face: Canvas, scene: Scene) -> None:
     face.shade(1 + 0.025 * blotch, box)
     blush = bump(((w - 0.24) / 0.20) ** 2 + ((v - 0.20) / 0.17) ** 2)
     blush *= np.clip(t["cheek_colour"], 0, 1) * 0.45
-    face.paint(blush, [c * s for c, s in zip(t["skin"], (0.98, 0.72, 0.70), strict=True)], box)
+    face.paint(blush, tinted(t["skin"], (0.98, 0.72, 0.70)), box)
 
     box = scene.box(-0.06, 0.66, 0.47)
     u, v = scene.u[box], scene.v[box]
-    spots = wave_of(61 * u + 3 * wave_of(23 * v + phase)) * wave_of(
-        57 * v + 3 * wave_of(27 * u - phase)
-    )
+    spots = wave_of(61 * u + 3 * wave_of(23 * v + phase))
+    spots *= wave_of(57 * v + 3 * wave_of(27 * u - phase))
     spots = edge01(3 * spots - 1.4)
     spots *= bump((u / 0.42) ** 2 + ((v - 0.15) / 0.19) ** 2) * np.clip(t["freckles"], 0, 1) * 1.2
-    face.paint(spots, [c * s for c, s in zip(t["skin"], (0.74, 0.62, 0.55), strict=True)], box)
+    face.paint(spots, tinted(t["skin"], (0.74, 0.62, 0.55)), box)
 
     r2 = (u - t["mole_across"] * 1.2) ** 2 + (v - t["mole_down"]) ** 2
     mole = bump(r2 / 0.020**2) * np.clip(t["mole_darkness"], 0, 1)
@@ -57,17 +56,17 @@ def _paint_beard(face: Canvas, scene: Scene) -> None:
     box = scene.box(0.02, 1.00, 0.80)
     u, v = scene.u[box], scene.v[box]
     w = np.abs(u)
-    mouth = t["mouth_height"]
     # Down the jaw from the sideburns, clear of the cheeks.
     region = edge01((v - 0.16 - 0.9 * np.maximum(0.36 - w, 0)) * 9)
     chin = bump(((v - 0.60) / 0.20) ** 2 + (u / 0.26) ** 2)
     region = np.maximum(region, np.minimum(chin * 2, 1))
     grain = 0.85 + 0.15 * wave_of(70 * u + 4 * wave_of(31 * v)) * wave_of(60 * v)
     region *= density * grain * 1.15
-    lip = edge01((1 - ((w - 0.02) / (0.15)) ** 2 - ((v - mouth + 0.072) / 0.042) ** 2) * 4)
+    above_lip = (v - t["mouth_height"] + 0.072) / 0.042
+    lip = edge01((1 - ((w - 0.02) / 0.15) ** 2 - above_lip**2) * 4)
     lip *= whiskers * grain * 1.5
     hair = np.minimum(np.maximum(region, lip), 0.92)
-    face.paint(hair, [0.85 * c for c in t["hair"]], box)
+    face.paint(hair, 0.85 * t["hair"], box)
 
 
 def _paint_eyes(face: Canvas, scene: Scene) -> None:
@@ -75,7 +74,6 @@ def _paint_eyes(face: Canvas, scene: Scene) -> None:
     box = scene.box(-0.22, 0.20, 0.46)
     u, v = scene.u[box], scene.v[box]
     side = np.sign(u)
-    edge = scene.edge
     # Both eyes at once: the outer side of either is positive.
     out = np.abs(u) - t["eye_spacing"]
     d = out / t["eye_width"]
@@ -86,7 +84,7 @@ def _paint_eyes(face: Canvas, scene: Scene) -> None:
     lower = opening * (0.62 - 0.18 * n["smile"]) * c - dv
     socket = bump((out / (1.75 * t["eye_width"])) ** 2 + ((dv + 0.02) / 0.115) ** 2)
     face.shade(1 - (0.20 + 0.10 * t["age"]) * socket, box)
-    inside = edge01(np.minimum(upper, lower) / edge)
+    inside = edge01(np.minimum(upper, lower) / scene.edge)
     face.paint(inside, (0.90, 0.89, 0.87), box)
     # The upper lid shades the eyeball.
     face.shade(1 - 0.38 * inside * bump((upper / (1.1 * opening)) ** 2), box)
@@ -94,9 +92,9 @@ def _paint_eyes(face: Canvas, scene: Scene) -> None:
     ix = (out - side * n["gaze_x"]) / t["iris_size"]
     iy = (dv - n["gaze_y"] + 0.006) / t["iris_size"]
     r2 = ix * ix + iy * iy
-    iris = edge01((1 - r2) * (0.5 * t["iris_size"] / edge)) * inside
+    iris = edge01((1 - r2) * (0.5 * t["iris_size"] / scene.edge)) * inside
     tone = 1.25 - 0.75 * np.minimum(r2, 1)
-    face.paint(iris, [k * tone for k in t["iris"]], box)
+    face.paint(iris, t["iris"] * tone, box)
     face.paint(edge01((0.20 - r2) * 6) * inside, (0.02, 0.02, 0.03), box)
     glint = bump(((ix * side + 0.35) ** 2 + (iy + 0.38) ** 2) / 0.14)
     face.paint(glint * inside, (1.0, 1.0, 1.0), box)
@@ -105,9 +103,9 @@ def _paint_eyes(face: Canvas, scene: Scene) -> None:
     line = bump((upper / lash) ** 2) * edge01((c + 0.22) * 5)
     face.paint(np.minimum(1.5 * line, 1) * 0.92, (0.09, 0.06, 0.05), box)
     rim = bump((lower / 0.009) ** 2) * edge01(c * 4) * 0.45
-    face.paint(rim, [0.45 * k for k in t["skin"]], box)
+    face.paint(rim, 0.45 * t["skin"], box)
     crease = bump(((upper + 0.020 + 0.01 * t["male"]) / 0.011) ** 2) * edge01((c + 0.1) * 3)
-    face.paint(0.42 * crease, [0.50 * k for k in t["skin"]], box)
+    face.paint(0.42 * crease, 0.50 * t["skin"], box)
 
 
 def _paint_brows(face: Canvas, scene: Scene) -> None:
@@ -123,7 +121,7 @@ def _paint_brows(face: Canvas, scene: Scene) -> None:
     alpha = np.minimum(bump(r2) * 2.0, 1) * edge01((1 - d * d) * 3.5)
     strokes = 0.92 + 0.08 * wave_of(90 * out + 40 * v)
     # Brows are darker than fair hair and grey later than it.
-    face.paint(0.88 * alpha * strokes, [0.62 * c for c in t["hair"]], box)
+    face.paint(0.88 * alpha * strokes, 0.62 * t["hair"], box)
 
 
 def _paint_nose(face: Canvas, scene: Scene) -> None:
@@ -135,9 +133,8 @@ def _paint_nose(face: Canvas, scene: Scene) -> None:
     nostril = bump(((w - 0.50 * wing) / (0.36 * wing)) ** 2 + ((v - tip - 0.004) / 0.017) ** 2)
     under = bump((u / (1.1 * wing)) ** 2 + ((v - tip - 0.022) / 0.030) ** 2)
     crease = bump(((w - wing) / 0.014) ** 2 + ((v - tip + 0.022) / 0.040) ** 2)
-    side = bump(
-        ((w - t["nose_bridge"] - 0.012) / 0.030) ** 2 + ((v - 0.5 * tip + 0.03) / (0.6 * tip)) ** 2
-    )
+    side = ((w - t["nose_bridge"] - 0.012) / 0.030) ** 2
+    side = bump(side + ((v - 0.5 * tip + 0.03) / (0.6 * tip)) ** 2)
     shade = (1 - 0.06 * side) * (1 - 0.17 * under) * (1 - 0.18 * crease)
     face.shade(shade * (1 - 0.75 * np.minimum(1.1 * nostril, 0.85)), box)
 
@@ -162,27 +159,23 @@ def _paint_mouth(face: Canvas, scene: Scene) -> None:
     t, n = scene.traits, scene.nuisance
     box = scene.box(0.20, 0.76, 0.36)
     d, c, dv = _mouth_lines(scene, box)
-    edge = scene.edge
     gap = 0.075 * n["mouth_open"] * np.maximum(c, 0)
     top, bottom = np.maximum(t["upper_lip"], 0.006), np.maximum(t["lower_lip"], 0.010)
     bow = 1 - np.clip(t["cupid_bow"], 0, 0.8) * bump((d / 0.30) ** 2)
     above = dv + 0.35 * gap + top * c * bow
     below = 0.65 * gap + bottom * c * (0.55 + 0.45 * c) - dv
     on = edge01(c * 8)
-    lips = edge01(np.minimum(above, below) / (1.6 * edge)) * on
+    lips = edge01(np.minimum(above, below) / (1.6 * scene.edge)) * on
     # The upper lip looks down and is darker; the lower one catches the light.
-    tone = (
-        0.86
-        + 0.16 * edge01(dv / 0.02 + 0.5)
-        + 0.10 * bump((d / 0.6) ** 2 + ((dv - 0.5 * bottom - 0.65 * gap) / 0.02) ** 2)
-    )
-    face.paint(0.90 * lips, [k * tone for k in t["lips"]], box)
+    tone = 0.86 + 0.16 * edge01(dv / 0.02 + 0.5)
+    tone += 0.10 * bump((d / 0.6) ** 2 + ((dv - 0.5 * bottom - 0.65 * gap) / 0.02) ** 2)
+    face.paint(0.90 * lips, t["lips"] * tone, box)
     hole = np.minimum(dv + 0.35 * gap, 0.65 * gap - dv)
-    face.paint(edge01(hole / edge) * on, (0.20, 0.06, 0.06), box)
+    face.paint(edge01(hole / scene.edge) * on, (0.20, 0.06, 0.06), box)
     teeth = np.minimum(hole, 0.035 - dv - 0.35 * gap)
-    face.paint(edge01(teeth / edge) * edge01(c * 3 - 0.4), (0.90, 0.88, 0.84), box)
+    face.paint(edge01(teeth / scene.edge) * edge01(c * 3 - 0.4), (0.90, 0.88, 0.84), box)
     line = bump((dv / 0.012) ** 2) * on * np.clip(1 - 4 * n["mouth_open"], 0, 1)
-    face.paint(0.75 * line, [0.36 * k for k in t["lips"]], box)
+    face.paint(0.75 * line, 0.36 * t["lips"], box)
     corner = bump(((np.abs(d) - 1) / 0.16) ** 2 + (dv / 0.022) ** 2)
     shadow = bump((d / 0.75) ** 2 + ((dv - bottom - 0.65 * gap - 0.022) / 0.028) ** 2)
     face.shade((1 - 0.22 * corner) * (1 - 0.11 * shadow), box)
@@ -232,8 +225,7 @@ def _light_face(face: Canvas, scene: Scene) -> None:
     # (across, down, depth) is the unit normal of the sphere; n . l of the tilted normal:
     dot = (scene.across - slope_x) * (lx * lz) + (scene.down - slope_y) * (ly * lz)
     dot += scene.depth * lz
-    normal_length = np.sqrt(1 + slope_x**2 + slope_y**2)
-    dot /= normal_length
+    dot /= np.sqrt(1 + slope_x**2 + slope_y**2)
     np.clip(dot, 0, 1.2, out=dot)
     ambient = n["ambient"]
     shade = ambient + (1.12 - ambient) * dot
@@ -254,11 +246,8 @@ def _relief(scene: Scene, box: Box) -> np.ndarray:
     width = t["nose_bridge"] + 0.035 + 0.35 * wing * edge01(v / tip)
     relief = 0.95 * high * along * bump((u / width) ** 2)
     relief += 0.55 * high * bump((u / (0.75 * wing)) ** 2 + ((v - tip + 0.025) / 0.055) ** 2)
-    relief += (
-        0.40
-        * high
-        * bump(((w - 0.72 * wing) / (0.42 * wing)) ** 2 + ((v - tip + 0.018) / 0.045) ** 2)
-    )
+    nostril = ((w - 0.72 * wing) / (0.42 * wing)) ** 2
+    relief += 0.40 * high * bump(nostril + ((v - tip + 0.018) / 0.045) ** 2)
     u, v = scene.u[box], scene.v[box]
     w = np.abs(u)
     eye = (w - t["eye_spacing"]) ** 2

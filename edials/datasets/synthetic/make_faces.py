@@ -8,7 +8,7 @@ import numbers
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, gen_batches
 
 from ..._random import stage_seeds
 from .renderer import render
@@ -132,9 +132,8 @@ def make_faces(
 
     identity = np.repeat(people, images_per_person)
     attributes = attributes.loc[identity].reset_index(drop=True)
-    images = render_faces(factors.loc[identity], attributes, nuisance, size=size)
     return Bunch(
-        images=images,
+        images=render_faces(factors.loc[identity], attributes, nuisance, size=size),
         identity=identity,
         attributes=attributes,
         factors=factors,
@@ -170,10 +169,9 @@ def render_faces(
 ) -> np.ndarray:
     """Draw one picture per row of three aligned tables.
 
-    With the tables of `make_faces` this draws the same pictures again, byte for byte. Change one of
-    them to know the truth about an anonymizer or an audit: fresh factors under the same attributes
-    and nuisance leave nothing of the person but the attributes; fresh values in
-    some columns leave the others' share.
+    With the tables of `make_faces` this draws the same pictures again, byte for byte. Change one
+    of them to know the truth about an audit: fresh factors under the same attributes and nuisance
+    leave nothing of the person but the attributes.
 
     Parameters
     ----------
@@ -214,11 +212,9 @@ def render_faces(
     traits = traits_from_factors(factors, attributes)
     settings = {name: nuisance[name].to_numpy(dtype=np.float32) for name in _NUISANCE}
     seeds = nuisance["noise_seed"].to_numpy()
-
     images = np.empty((len(factors), size, size, 3), dtype=np.uint8)
     chunk = max(1, _SUBPIXELS_PER_CHUNK // (3 * size // 2) ** 2)
-    for start in range(0, len(images), chunk):
-        rows = slice(start, start + chunk)
+    for rows in gen_batches(len(images), chunk):
         pictures = render(
             {name: values[rows] for name, values in traits.items()},
             {name: values[rows] for name, values in settings.items()},
@@ -250,17 +246,12 @@ def _draw_attributes(n_people: int, seed: int) -> pd.DataFrame:
 
 
 def _draw_nuisance(n_people: int, images_per_person: int, seed: int) -> pd.DataFrame:
-    """Draw everything that differs between pictures of one person.
-
-    Every person has a stream of their own and every picture takes the same number of draws from it,
-    so that more pictures or more people leave the first ones as they are.
-    """
-    tables = []
-    for person in range(n_people):
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(person,)))
-        # One uniform number per entry; normals go through the inverse distribution function.
-        tables.append(rng.random((images_per_person, len(NUISANCE_NAMES))))
-    uniform = np.concatenate(tables)
+    """Draw everything that differs between pictures of one person."""
+    # One stream per person and as many draws per picture: more pictures or more people leave the
+    # first ones as they are. Normals go through the inverse distribution function.
+    streams = (np.random.SeedSequence(seed, spawn_key=(person,)) for person in range(n_people))
+    shape = (images_per_person, len(NUISANCE_NAMES))
+    uniform = np.concatenate([np.random.default_rng(stream).random(shape) for stream in streams])
     columns: dict[str, np.ndarray] = {}
     for j, (name, (kind, a, b)) in enumerate(_NUISANCE.items()):
         quantile = uniform[:, j]

@@ -7,17 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from .features import paint_face
-from .scene import Box, Canvas, Scene, bump, edge01, wave_of
+from .scene import Canvas, Scene, bump, edge01, tinted, wave_of
 
 
 def render(traits: Mapping[str, np.ndarray], nuisance, size: int) -> np.ndarray:
-    """Draw one batch; every array has one row per picture.
-
-    Returns
-    -------
-    ndarray of shape (n, size, size, 3), float32
-        Pictures in [0, 1], without sensor noise.
-    """
+    """Draw a batch (n, size, size, 3) in [0, 1], without sensor noise; arrays have n rows."""
     scene = Scene(traits, nuisance, size)
     strands = _strands(scene)
     canvas = Canvas((0, 0, 0), scene.shape)
@@ -36,8 +30,7 @@ def render(traits: Mapping[str, np.ndarray], nuisance, size: int) -> np.ndarray:
 
 def _paint_background(canvas: Canvas, scene: Scene) -> None:
     n = scene.nuisance
-    pixels = scene.shape[1]
-    axis = np.linspace(-1, 1, pixels, dtype=np.float32)
+    axis = np.linspace(-1, 1, scene.shape[1], dtype=np.float32)
     across, down = axis[None, None, :], axis[None, :, None]
     cos, sin = np.cos(n["back_angle"]), np.sin(n["back_angle"])
     slope = 0.5 + 0.4 * (cos * across + sin * down)
@@ -49,18 +42,16 @@ def _paint_background(canvas: Canvas, scene: Scene) -> None:
         n["weave_frequency"] * 0.7 * down - n["weave_phase"]
     )
     slope += n["weave_strength"] * weave
-    colours = [_desaturate(n, f"back_{{}}{k}", 0.45) for k in "12"]
-    for plane, c in zip(canvas.planes, range(3), strict=True):
-        near, far = colours[0][c], colours[1][c]
-        np.add(near, (far - near) * slope, out=plane)
+    near, far = (_desaturate(n, f"back_{{}}{k}", 0.45) for k in "12")
+    np.add(near, (far - near) * slope, out=canvas.planes)
     np.clip(canvas.planes, 0.02, 1, out=canvas.planes)
 
 
-def _desaturate(nuisance, pattern: str, saturation: float) -> list[np.ndarray]:
+def _desaturate(nuisance, pattern: str, saturation: float) -> np.ndarray:
     """A colour drawn evenly from the cube, pulled towards its grey: even draws look garish."""
-    colour = [nuisance[pattern.format(c)] for c in ("red", "green", "blue")]
-    grey = sum(colour) / 3
-    return [grey + saturation * (c - grey) for c in colour]
+    colour = np.stack([nuisance[pattern.format(c)] for c in ("red", "green", "blue")])
+    grey = colour.sum(axis=0) / 3
+    return grey + saturation * (colour - grey)
 
 
 def _strands(scene: Scene) -> np.ndarray:
@@ -90,42 +81,31 @@ def _paint_back_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
     alpha *= edge01((end - y) / (2 * scene.edge))
     alpha *= edge01((y + 0.15) / 0.1)
     alpha *= np.clip(length * 8 - 0.6, 0, 1)
-    shade = 0.62 * strands
-    canvas.paint(alpha, [c * shade for c in t["hair"]], box)
+    canvas.paint(alpha, t["hair"] * (0.62 * strands), box)
 
 
 def _paint_body(canvas: Canvas, scene: Scene) -> None:
     t, n = scene.traits, scene.nuisance
-    box = _rows_below(scene, 0.25)
+    # From the first row that reaches below the mouth; none does if the head is far down.
+    below = np.append((scene.y > 0.25).any(axis=(0, 2)), True)
+    box = (slice(None), slice(int(below.argmax()), None), slice(None))
     x, y = scene.x[box], scene.y[box]
-    edge = scene.edge
     width = 0.235 + 0.055 * t["male"] + 0.25 * (t["face_width"] - 0.465)
-    neck = edge01(
-        (width + 0.25 * np.maximum(y - 0.72, 0) - np.abs(x + 0.03 * scene.sin_yaw)) / edge
-    )
+    width = width + 0.25 * np.maximum(y - 0.72, 0)
+    neck = edge01((width - np.abs(x + 0.03 * scene.sin_yaw)) / scene.edge)
     # The chin shades the neck; the sides turn away from the viewer.
-    shade = (
-        0.50
-        + 0.75 * np.clip(y - 0.60, 0, 0.45)
-        - 0.9 * (x * (0.6 + 0.5 * n["light_x"] * -np.sign(x))) ** 2
-    )
-    canvas.paint(neck, [c * shade for c in t["skin"]], box)
+    shade = 0.50 + 0.75 * np.clip(y - 0.60, 0, 0.45)
+    shade -= 0.9 * (x * (0.6 + 0.5 * n["light_x"] * -np.sign(x))) ** 2
+    canvas.paint(neck, t["skin"] * shade, box)
 
     broad = 0.78 + 0.10 * t["male"]
     shoulder = y - (0.80 + 0.30 * np.maximum(np.abs(x) / broad - 0.25, 0) ** 2 * 1.4)
-    collar = n["neckline"] * (1 - np.abs(x) / 0.42)
-    cloth = edge01((shoulder - np.maximum(collar, 0) * 1.0) / edge)
+    shoulder = shoulder - np.maximum(n["neckline"] * (1 - np.abs(x) / 0.42), 0)
+    cloth = edge01(shoulder / scene.edge)
     stripes = 1 + n["stripes"] * wave_of(n["stripe_frequency"] * (y + 0.25 * np.abs(x)))
     fold = (0.80 - 0.25 * np.abs(x) - 0.18 * x * -n["light_x"]) * stripes
-    rim = 1 - 0.35 * bump(((shoulder - np.maximum(collar, 0) - 0.02) / 0.03) ** 2)
-    colour = [c * (fold * rim) for c in _desaturate(n, "cloth_{}", 0.7)]
-    canvas.paint(cloth, colour, box)
-
-
-def _rows_below(scene: Scene, y: float) -> Box:
-    rows = np.flatnonzero((scene.y > y).any(axis=(0, 2)))
-    first = rows[0] if len(rows) else scene.shape[1]
-    return slice(None), slice(first, None), slice(None)
+    rim = 1 - 0.35 * bump(((shoulder - 0.02) / 0.03) ** 2)
+    canvas.paint(cloth, _desaturate(n, "cloth_{}", 0.7) * (fold * rim), box)
 
 
 def _paint_ears(canvas: Canvas, scene: Scene, *, in_front: bool) -> None:
@@ -133,7 +113,7 @@ def _paint_ears(canvas: Canvas, scene: Scene, *, in_front: bool) -> None:
     cover = 1 - np.clip((t["hair_length"] - 0.18) * 6, 0, 1)
     if not cover.any():
         return
-    ear_colour = [c * s for c, s in zip(t["skin"], (1.0, 0.93, 0.92), strict=True)]
+    ear_colour = tinted(t["skin"], (1.0, 0.93, 0.92))
     for side in (-1.0, 1.0):
         facing = -side * scene.sin_yaw
         x0 = side * (t["face_width"] * scene.cos_yaw * 0.99 + t["ear_angle"])
@@ -147,8 +127,7 @@ def _paint_ears(canvas: Canvas, scene: Scene, *, in_front: bool) -> None:
         alpha = edge01((1 - r2) * (0.03 / scene.edge))
         visible = np.clip(facing * 12, 0, 1)
         alpha *= cover * (visible if in_front else 1 - visible)
-        shade = 0.86 - 0.34 * bump(r2 / 0.45)
-        canvas.paint(alpha, [c * shade for c in ear_colour], box)
+        canvas.paint(alpha, ear_colour * (0.86 - 0.34 * bump(r2 / 0.45)), box)
 
 
 def _paint_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
@@ -174,12 +153,8 @@ def _paint_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
     rel = u / t["face_width"]
     q = rel * rel
     temples = t["hair_temples"] * bump(((np.abs(rel) - 0.55) / 0.3) ** 2)
-    fringe = np.clip(t["hair_fringe"], -0.08, 0.20)
-    sweep = (
-        fringe
-        * bump(((rel - t["hair_parting"] * 1.5 - np.sign(t["hair_parting"]) * 0.35) / 1.1) ** 2)
-        * 1.2
-    )
+    from_parting = rel - t["hair_parting"] * 1.5 - np.sign(t["hair_parting"]) * 0.35
+    sweep = np.clip(t["hair_fringe"], -0.08, 0.20) * bump((from_parting / 1.1) ** 2) * 1.2
     edge_of_hair = t["hairline"] + sweep - temples + 0.42 * q * q * q
     edge_of_hair = edge_of_hair + 0.9 * np.maximum(0.30 - scene.front[box], 0) * (1 + 1.5 * length)
     on = edge01((edge_of_hair - v) / (3 * scene.edge) + 0.5)
@@ -187,14 +162,11 @@ def _paint_hair(canvas: Canvas, scene: Scene, strands: np.ndarray) -> None:
     beside = edge01((np.abs(x) / t["face_width"] - 0.86 - 0.14 * (1 - lock)) * (0.35 / scene.edge))
     beside *= lock * edge01((y + 0.3) * 6)
     alpha = np.maximum(on, beside) * outer
-    lx, ly = n["light_x"], n["light_y"]
-    dome = 1 - np.minimum(r2, 1)
-    light = 0.55 + 0.35 * dome + 0.28 * (x * lx + y * ly)
-    band = (
-        bump(((v + 0.50 - 0.08 * q) / 0.10) ** 2) * 0.30 * (1 - 0.7 * np.clip(t["hair_wave"], 0, 1))
-    )
+    light = 0.55 + 0.35 * (1 - np.minimum(r2, 1)) + 0.28 * (x * n["light_x"] + y * n["light_y"])
+    band = bump(((v + 0.50 - 0.08 * q) / 0.10) ** 2) * 0.30
+    band *= 1 - 0.7 * np.clip(t["hair_wave"], 0, 1)
     shade = strands * np.clip(light, 0.3, 1.3) + band
-    canvas.paint(alpha * 0.97, [c * shade for c in t["hair"]], box)
+    canvas.paint(alpha * 0.97, t["hair"] * shade, box)
 
 
 def _paint_glasses(canvas: Canvas, scene: Scene) -> None:
@@ -210,12 +182,10 @@ def _paint_glasses(canvas: Canvas, scene: Scene) -> None:
     dy = (v - t["eye_height"] - 0.016) / (0.80 * size)
     r2 = dx * dx * (1 + 0.5 * dy * dy) + dy * dy
     rim = bump(((r2 - 1) / 0.34) ** 2)
-    bridge = bump(((v - t["eye_height"] + 0.015) / 0.016) ** 2) * edge01(
-        (t["eye_spacing"] - size - w) * 60 + 0.8
-    )
-    arm = bump(((v - t["eye_height"] + 0.02) / 0.016) ** 2) * edge01(
-        (w - t["eye_spacing"] - size) * 60
-    )
+    bridge = bump(((v - t["eye_height"] + 0.015) / 0.016) ** 2)
+    bridge *= edge01((t["eye_spacing"] - size - w) * 60 + 0.8)
+    arm = bump(((v - t["eye_height"] + 0.02) / 0.016) ** 2)
+    arm *= edge01((w - t["eye_spacing"] - size) * 60)
     frame = np.maximum(np.maximum(rim, bridge), arm) * scene.head[box]
     canvas.paint(np.minimum(frame * 1.6, 1) * strength * 0.95, (0.07, 0.06, 0.07), box)
     glass = edge01((1 - r2) * 5) * (0.04 + 0.16 * bump(((dx + dy + 0.5) / 0.5) ** 2))
@@ -237,7 +207,6 @@ def _develop(canvas: Canvas, scene: Scene, size: int) -> np.ndarray:
     small -= np.float32(0.5)
     small *= n["contrast"]
     small += np.float32(0.5) + n["brightness"]
-    warmth = n["warmth"]
-    small[0] *= 1 + warmth
-    small[2] *= 1 - warmth
+    small[0] *= 1 + n["warmth"]
+    small[2] *= 1 - n["warmth"]
     return np.moveaxis(small, 0, -1)

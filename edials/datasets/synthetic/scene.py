@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 Box = tuple[slice, slice, slice]
 EVERYWHERE: Box = (slice(None), slice(None), slice(None))
@@ -38,6 +39,11 @@ def wave_of(x: np.ndarray) -> np.ndarray:
     arch += 8
     arch *= cycles
     return arch
+
+
+def tinted(colour: np.ndarray, tint: tuple[float, float, float]) -> np.ndarray:
+    """Multiply the three channels of a colour (3, ...) by three numbers."""
+    return np.stack([channel * factor for channel, factor in zip(colour, tint, strict=True)])
 
 
 class Canvas:
@@ -135,11 +141,9 @@ class Scene:
 
 
 def _bounds(near: np.ndarray) -> Box:
-    rows = np.flatnonzero(near.any(axis=(0, 2)))
-    columns = np.flatnonzero(near.any(axis=(0, 1)))
-    if not len(rows):
-        return slice(None), slice(0, 0), slice(0, 0)
-    return slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    boxes = find_objects(near.any(axis=0).astype(np.int8))
+    rows, columns = boxes[0] if boxes else (slice(0, 0), slice(0, 0))
+    return slice(None), rows, columns
 
 
 def _columns(values: np.ndarray) -> np.ndarray:

@@ -104,21 +104,7 @@ def _ramp(stops: tuple, value: np.ndarray) -> np.ndarray:
 
 
 def traits_from_factors(factors: pd.DataFrame, attributes: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Turn factors and attributes into traits a renderer can draw.
-
-    Parameters
-    ----------
-    factors : DataFrame of shape (n, n_factors)
-        Standard normal identity factors, columns `FACTOR_NAMES`.
-    attributes : DataFrame of shape (n, 3)
-        Columns ``age``, ``gender``, ``race``.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Every trait of `TRAITS` with shape (n,), and the colours ``skin``, ``hair``, ``iris``,
-        ``lips`` with shape (n, 3) and values in [0, 1].
-    """
+    """Turn factors and attributes into traits (n,), and colours (n, 3) in [0, 1], to draw."""
     years = dict(zip(ATTRIBUTE_VALUES["age"], (0.0, 0.5, 1.0), strict=True))
     age = attributes["age"].map(years).to_numpy(dtype=float)
     male = np.where(attributes["gender"] == "male", 1.0, -1.0)
