@@ -17,7 +17,7 @@ from edials.models.surrogate_decoder import _row_weights as row_weights_of_decod
 from edials.release.evasion import evade
 
 
-def test_draws_do_not_repeat_what_is_replaced_of_fitted_photos():
+def test_draws_do_not_repeat_replaced_features_of_fitted_photos():
     """Independent features foretell nothing of each other, in fitted photos as in new ones."""
     generator = np.random.default_rng(0)
     rows, nothing = generator.standard_normal((120, 256)), np.empty((120, 0), int)
@@ -28,7 +28,7 @@ def test_draws_do_not_repeat_what_is_replaced_of_fitted_photos():
     assert abs(own) < 0.2
 
 
-def test_basis_gives_back_last_what_tells_people_apart():
+def test_basis_orders_features_by_picture_for_identity():
     generator = np.random.default_rng(0)
     people = np.repeat(np.arange(60), 8)
     latents = generator.standard_normal((480, 6))
@@ -76,7 +76,7 @@ def test_prior_has_the_moments_of_the_data():
     assert replacement_mask(np.array([7, 9, 8, *range(7)]), 0.3).nonzero()[0].tolist() == [7, 8, 9]
 
 
-def test_draws_follow_what_is_given_back_and_nothing_else():
+def test_draws_follow_retained_features_and_nothing_else():
     generator = np.random.default_rng(0)
     codes = generator.integers(2, size=(4000, 1))
     given = generator.standard_normal(4000) + codes[:, 0]
@@ -96,7 +96,7 @@ def test_draws_follow_what_is_given_back_and_nothing_else():
     np.testing.assert_array_equal(draw(hidden, codes, noise), drawn)
 
 
-def test_a_turned_head_is_given_back_with_any_feature_only():
+def test_yaw_is_retained_with_any_feature_only():
     generator = np.random.default_rng(0)
     turns = 2 + 3 * generator.standard_normal(2000)
     rows = generator.standard_normal((2000, 6))
@@ -118,7 +118,7 @@ def test_a_turned_head_is_given_back_with_any_feature_only():
     np.testing.assert_array_equal(*drawn)
 
 
-def test_draws_of_a_class_of_few_people_do_not_look_like_these():
+def test_draws_of_a_small_class_do_not_show_its_people():
     generator = np.random.default_rng(0)
     people = np.repeat(np.arange(40), 10)
     looks = 2 * generator.standard_normal((40, 12))
@@ -138,7 +138,7 @@ def test_draws_of_a_class_of_few_people_do_not_look_like_these():
     np.testing.assert_allclose(drawn(alone, people), everybody, atol=0.3)
 
 
-def test_surrogate_decoder_does_not_learn_faces_of_readings_that_few_share():
+def test_surrogate_decoder_does_not_learn_small_predicted_cells():
     people = np.array([0, 0, 1, 2, 3, 4, 5, -1])
     codes = np.array([[0], [0], [0], [0], [0], [0], [1], [0]])
     weights = row_weights_of_decoder(people, codes)
@@ -195,7 +195,7 @@ def test_evasion_finds_the_least_step_that_is_not_recognised():
     assert looked_at < 0.8 * torch.where(walked > 0, walked, 40).sum()
 
 
-def test_person_part_is_what_the_recogniser_foretells():
+def test_regression_predicts_people_it_was_not_fitted_on():
     generator = np.random.default_rng(0)
     people, strangers = np.repeat(np.arange(60), 6), np.repeat(np.arange(20), 6)
     kinds = generator.standard_normal((8, 5))  # what embeddings say of latents
@@ -238,7 +238,7 @@ def test_person_part_is_what_the_recogniser_foretells():
         np.testing.assert_array_equal(again.person_offsets, expected.person_offsets)
 
 
-def test_of_people_with_many_photos_what_is_not_foretold_is_taken_off_too():
+def test_people_with_many_photos_have_an_offset_of_their_own():
     generator = np.random.default_rng(0)
     codes, own = generator.standard_normal((60, 8)), 0.7 * generator.standard_normal((60, 5))
     kinds = generator.standard_normal((8, 5))

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import time
 import weakref
 from functools import cached_property
 
@@ -57,7 +56,7 @@ def test_shards_give_the_bytes_of_the_serial_run(faces, small, perturbation, req
     np.testing.assert_array_equal(processes, alone)
 
 
-def test_a_stream_holds_nothing_that_it_has_handed_over():
+def test_a_stream_frees_what_it_has_yielded():
     images, image_format = check_images(np.zeros((2, 16, 16, 3), dtype=np.uint8))
     handed = []
 
@@ -68,7 +67,7 @@ def test_a_stream_holds_nothing_that_it_has_handed_over():
             verdicts = np.array([certification.CERTIFIED] * 2)
             yield Outcome(images.copy(), steps, scores, verdicts), image_format
 
-    stream = streaming.results_of(outcomes())
+    stream = streaming.iterate_results(outcomes())
     handed.append(weakref.ref(next(stream)))
     assert next(stream).kept_indices.tolist() == [2, 3]
 
@@ -86,7 +85,7 @@ def test_dask_gives_the_bytes_of_the_serial_run(faces, small):
     np.testing.assert_array_equal(shared, small.transform(faces.images))
 
 
-def test_a_memory_map_is_read_part_by_part(faces, fitted, released, tmp_path):
+def test_a_memory_map_is_read_chunk_by_chunk(faces, fitted, released, tmp_path):
     np.save(tmp_path / "faces.npy", faces.images)
     mapped = np.load(tmp_path / "faces.npy", mmap_mode="r")
     np.testing.assert_array_equal(fitted.transform(mapped), released)
@@ -152,7 +151,7 @@ def test_a_copy_is_found_in_whatever_channel_it_differs(faces):
 
 @pytest.mark.parametrize("blend", [0.0, 0.02, 0.05, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("zoom", [1, 8])
-def test_the_quick_look_for_copies_decides_as_the_whole_pictures_do(faces, blend, zoom):
+def test_the_partial_check_for_copies_agrees_with_the_whole_one(faces, blend, zoom):
     originals, others = (
         faces.images[rows].repeat(zoom, axis=1).repeat(zoom, axis=2)
         for rows in (slice(20), slice(20, 40))
@@ -166,7 +165,7 @@ def test_the_quick_look_for_copies_decides_as_the_whole_pictures_do(faces, blend
     np.testing.assert_array_equal(certification.is_original(originals, pictures), whole)
 
 
-def test_workers_get_the_model_once_for_all_parts(faces, small, monkeypatch):
+def test_workers_get_the_model_once_for_all_chunks(faces, small, monkeypatch):
     packed = []
     pack = streaming.PackedEngine.packed.func
     counted = cached_property(lambda packed_engine: packed.append(1) or pack(packed_engine))
@@ -178,22 +177,6 @@ def test_workers_get_the_model_once_for_all_parts(faces, small, monkeypatch):
     shared = copy.copy(small).set_params(n_jobs=2).transform(parts)
     assert len(packed) == 1
     np.testing.assert_array_equal(shared, small.transform(images))
-
-
-def test_no_copy_of_the_images_outlives_its_chunk(faces, small, tmp_path, monkeypatch):
-    monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path))
-    images = np.repeat(faces.images, 9, axis=0)  # so much that joblib writes shards to files
-    stream = copy.copy(small).set_params(n_jobs=2).anonymize_stream(iter(images), chunk_size=800)
-    next(stream)
-    for _ in range(50):  # joblib's files are deleted by a process of their own
-        files = [path for path in tmp_path.rglob("*") if path.is_file()]
-        if len(files) == 1:
-            break
-        time.sleep(0.1)
-    assert len(files) == 1  # the model
-    assert images[:1].tobytes() not in files[0].read_bytes()
-    stream.close()
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_tables_of_pixels_are_no_paths(faces, fitted):
