@@ -64,6 +64,8 @@ _STAGES = (
 # Batches that the engine takes at a time. Evasion, which leaves few images active in its late
 # steps, keeps its batches full that way.
 _BATCHES = 8
+# Photos explained and matched for the figures of a fit; more take minutes on two cores.
+_EXPLAIN_ROWS, _MATCH_ROWS = 128, 500
 # Gradients per image: on LFW their ranking of the features agrees with that of 2,000 by a rank
 # correlation of 0.88.
 _EXPLAIN_SAMPLES = 16
@@ -173,7 +175,10 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         "attribute_weight": (Interval(Real, 0),),
         "on_failure": ("blank", "raise"),
         "precision": PRECISIONS,
+        "image_shape": (None, tuple, list),
         "batch_size": (Interval(Integral, 1),),
+        "n_jobs": (None, Integral),
+        "verbose": (bool, Interval(Integral, 0)),
     }
     # Requested by default, so that routing brings them without set_fit_request.
     __metadata_request__fit = {"identity": True, "attributes": True}  # noqa: RUF012
@@ -257,7 +262,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         data = check_training_data(X, identity, labels, self.image_shape)
         seeds = stage_seeds(self.random_state, *_STAGES)
         networks = clone_networks(self._templates(), self._shared_params(), seeds)
-        self._reset(data)
+        self._start_fit(data)
         split = split_photos(data, seeds["calibrate"]) if self._is_auto() else no_split(data)
         training = data.take(split.training) if len(split.probe) else data
         networks = fit_networks(networks, training, self.attribute_weight, self.n_jobs)
@@ -295,12 +300,16 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         names = ("device", "batch_size", "precision", "verbose")
         return {name: getattr(self, name) for name in names}
 
-    def _reset(self, data: TrainingData) -> None:
-        """Forget the last fit: one that fails must not leave half of it usable."""
-        for name in ("latent_model_", "strength_", "frontier_", "_secret"):
-            self.__dict__.pop(name, None)
+    def _start_fit(self, data: TrainingData) -> None:
+        """Forget the last fit: one that breaks off must leave nothing to use."""
+        private = {"_secret", "_records", "_fitted_risk_budget"}
+        for name in [n for n in vars(self) if n in private or n.endswith("_")]:
+            delattr(self, name)
         self.image_shape_ = data.images.shape[1:]
         self.n_features_in_ = int(np.prod(self.image_shape_))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_secret")  # which fit makes last
 
     def _set_networks(self, networks: Networks, data: TrainingData) -> TrainingData:
         """Keep the fitted networks; the data with attributes in the classifier's codes."""
@@ -319,7 +328,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
 
     def _explain_features(self, training: TrainingData, seed: int) -> None:
         """Mean |SHAP| of every feature over people, and the order of replacement."""
-        rows = sample_across_people(training.people.codes, seed, 128)
+        rows = sample_across_people(training.people.codes, seed, _EXPLAIN_ROWS)
         predictions = self._reader().recogniser.predictions(training.images[rows])
         explanation = self._explainer()(
             predictions, n_samples=_EXPLAIN_SAMPLES, seed=seed, n_targets=1
@@ -332,7 +341,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     def _choose_strength(
         self, encoding: Encoding, data: TrainingData, split: CalibrationSplit, seed: int
     ) -> None:
-        """Measure the frontier and spend the risk budget, for ``strength="auto"``."""
+        """Choose ``strength_`` from a measured frontier, for ``strength="auto"``."""
         if not self._is_auto():
             return
         self._fitted_risk_budget, n_retained = self.risk_budget, 0
@@ -360,7 +369,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     def _evaluate(self, data: TrainingData, split: CalibrationSplit, seeds: dict[str, int]) -> None:
         """How well the recogniser verifies, and what releases show at every step."""
         reader, codes = self._reader(), data.people.codes[split.training]
-        rows = split.training[sample_whole_people(codes, seeds["explain"], 500)]
+        rows = split.training[sample_whole_people(codes, seeds["explain"], _MATCH_ROWS)]
         self.true_match_rate_ = reader.recogniser.true_match_rate(
             data.images[rows], data.people.codes[rows]
         )
@@ -411,7 +420,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
 
     def _engine(self) -> Engine:
         """The engine for the parameters of now."""
-        check_is_fitted(self, "_secret")
+        check_is_fitted(self)
         self._check_parameters()
         generator = self._generator(self._secret)
         return Engine(generator, self._reader(), self._explainer(), self._mask(), self.perturbation)
@@ -525,11 +534,13 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         shap.Explanation
             Values of shape (n_samples, latent_dim), in the anonymizer's basis.
         """
-        check_is_fitted(self, "latent_model_")
+        check_is_fitted(self)
         images, _ = check_images(X, image_shape=self.image_shape_)
         predictions = self._reader().recogniser.predictions(to_uint8(images))
         explanation = self._explainer()(predictions, n_samples=_EXPLAIN_SAMPLES, n_targets=1)
-        explanation.feature_names = [f"{self.basis} {i}" for i in range(len(self.importance_))]
+        explanation.feature_names = [
+            f"{self.latent_model_.features.kind} {i}" for i in range(len(self.importance_))
+        ]
         return explanation
 
     @torch_defaults()
@@ -550,9 +561,20 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
             Labels of an attribute, missing ones allowed: a Series of its name, or, without a name,
             of the first one.
         identity : array-like of shape (n_samples,)
+            Required; a default only lets routing without it say what is missing.
         sample_weight : array-like of shape (n_samples,), optional
+            Of the utility.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InvalidLabelsError
+            Without attributes or ``identity``, or if ``y`` is not one of the attributes.
         """
-        check_is_fitted(self, "latent_model_")
+        check_is_fitted(self)
         check_scorable(self.attribute_classifier_, identity)
         images, _ = check_images(X, image_shape=self.image_shape_)
         return utility_minus_excess_risk(

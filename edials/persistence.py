@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._random import torch_defaults
@@ -78,6 +79,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> Path:
     ModelFileError
         If a part of it cannot be saved this way.
     """
+    check_is_fitted(estimator)
     arrays: dict[str, NDArray] = {}
     tree = {"edials": FORMAT_VERSION, "estimator": _describe(estimator, "estimator", arrays)}
     target = Path(path)

@@ -15,6 +15,7 @@ import sklearn
 import torch
 from conftest import make_anonymizer
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -26,7 +27,13 @@ from sklearn.preprocessing import FunctionTransformer
 from skorch import NeuralNetClassifier
 from threadpoolctl import threadpool_limits
 
-from edials import AdversarialAutoencoder, AttributeClassifier, EDIALSAnonymizer, IdentityClassifier
+from edials import (
+    AdversarialAutoencoder,
+    AttributeClassifier,
+    EDIALSAnonymizer,
+    IdentityClassifier,
+    save,
+)
 from edials._random import forked_torch
 from edials._validation import to_tensor
 from edials.anonymizer import _STAGES
@@ -40,7 +47,7 @@ from edials.fitting.networks import clone_networks
 from edials.metrics.head_pose import yaw_proxy
 from edials.metrics.ssim import structural_similarity
 from edials.models.surrogate_decoder import SurrogateDecoder, training_counts
-from edials.release.certification import WITHHELD
+from edials.release.certification import WITHHELD, as_input
 
 # Ten people and fewer are alone with their attributes, and hardly recognised by a tiny network.
 FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -235,7 +242,10 @@ def test_missing_labels(faces):
     table = faces.attributes.copy()
     table.loc[1::10, "age"] = None
     model = make_anonymizer().fit(faces.images, identity=identity, attributes=table)
-    assert model.transform(faces.images[:3]).shape == (3, 32, 32, 3)
+    assert sorted(model.identity_classifier_.classes_) == sorted(set(faces.identity))
+    ages = model.attribute_classifier_.classes_per_attribute_["age"]
+    assert ages.tolist() == sorted(set(faces.attributes["age"]))
+    assert np.abs(model.transform(faces.images[:3]).astype(float) - faces.images[:3]).mean() > 4
 
 
 @FEW
@@ -332,6 +342,9 @@ def test_explanations_name_their_features_and_repeat(faces, fitted):
     explanation = fitted.explain(faces.images[:3])
     assert explanation.values.shape == explanation.data.shape == (3, 48)
     assert explanation.feature_names[:2] == ["identity 0", "identity 1"]
+    # By the basis of the fit, whatever the parameter says now.
+    again = copy.copy(fitted).set_params(basis="raw").explain(faces.images[:1])
+    assert again.feature_names[0] == "identity 0"
     again = fitted.explain(faces.images[:3])
     np.testing.assert_array_equal(again.values, explanation.values)
     assert np.isfinite(explanation.base_values).all()
@@ -344,6 +357,10 @@ def test_explanations_name_their_features_and_repeat(faces, fitted):
         ({"basis": "odd"}, "basis='odd'"),
         ({"on_failure": "keep"}, "on_failure='keep'"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"image_shape": 32}, "image_shape=32"),
+        ({"verbose": "no"}, "verbose='no'"),
+        ({"attribute_classifier": IdentityClassifier()}, "has no logits, predict_codes; expected"),
+        ({"surrogate_decoder": PCA(3)}, r"surrogate_decoder=PCA\(.*\) has no decode; expected"),
     ],
 )
 def test_bad_parameters(faces, settings, message):
@@ -384,7 +401,7 @@ def test_releases_at_two_strengths_share_no_draws(faces, fitted):
     assert key(engine.mask) != key(half)
 
 
-def test_a_failed_fit_loses_nothing_or_everything(faces, fitted, monkeypatch):
+def test_a_failed_fit_loses_nothing_or_everything(faces, fitted, monkeypatch, tmp_path):
     """Bad input leaves the old fit as it was; a fit that breaks off leaves none."""
     model = copy.deepcopy(fitted)
     with pytest.raises(InvalidLabelsError):
@@ -392,11 +409,18 @@ def test_a_failed_fit_loses_nothing_or_everything(faces, fitted, monkeypatch):
     np.testing.assert_array_equal(
         model.transform(faces.images[:2]), fitted.transform(faces.images[:2])
     )
-    monkeypatch.setattr("edials.anonymizer.fit_networks", Mock(side_effect=KeyboardInterrupt))
+    # The last training of a fit: by then everything else of it is there.
+    broken = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr("edials.anonymizer.fit_surrogate_decoder", broken)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(faces.images, identity=faces.identity)
+        model.set_params(autoencoder=FrozenEstimator(fitted.autoencoder_)).fit(
+            faces.images, identity=faces.identity, attributes=faces.labels
+        )
+    for use in (model.transform, model.anonymize, model.explain, lambda X: save(model, tmp_path)):
+        with pytest.raises(NotFittedError):
+            use(faces.images[:2])
     with pytest.raises(NotFittedError):
-        model.transform(faces.images[:2])
+        model.score(faces.images, faces.labels["age"], identity=faces.identity)
 
 
 def test_given_parts_are_seeded(faces):
@@ -425,6 +449,11 @@ def test_score_finds_its_attribute_and_its_labels(faces, fitted):
         score(faces.attributes["race"])
     with pytest.raises(InvalidLabelsError, match="not seen in fit"):
         score(np.arange(100))
+    # A class that fit has not seen, as a fold may hold, is never predicted rightly.
+    strange = gender.where(np.arange(100) % 4 > 0, "other")
+    assert score(strange) < score(gender.where(np.arange(100) % 4 > 0))
+    with pytest.raises(InvalidLabelsError, match="y has shape"):
+        score(faces.labels)
     with pytest.raises(InvalidLabelsError, match="Nobody has two images"):
         fitted.score(faces.images[::10], gender[::10], identity=faces.identity[::10])
     with pytest.raises(InvalidLabelsError, match="switch metadata routing on"):
@@ -601,3 +630,10 @@ def test_one_device_for_all_networks(faces, fitted):
     model = make_anonymizer(device="meta").set_params(autoencoder=frozen)
     with pytest.raises(ValueError, match=r"device='cpu'; expected one device"):
         model.fit(faces.images, identity=faces.identity)
+
+
+def test_a_recogniser_inside_a_search_takes_images_as_it_is(faces):
+    images = faces.images[:2]
+    assert as_input(GridSearchCV(IdentityClassifier(), {}), images) is images
+    assert as_input(FrozenEstimator(IdentityClassifier()), images) is images
+    assert as_input(RidgeClassifier(), images).shape == (2, 32 * 32 * 3)

@@ -99,17 +99,17 @@ def test_training_photos_are_halved_in_several_ways_for_everybody():
     split = split_photos(_data(people), seed=0)
     halvings = random_half_splits(people, split, seed=0)
     np.testing.assert_array_equal(halvings[0][0], split.gallery)
-    told = np.flatnonzero(np.isin(people, people[split.probe]))
+    probed = np.flatnonzero(np.isin(people, people[split.probe]))
     for halves in halvings:
         # Every photo of the probe's people is in the probe, or in one of the halves.
-        np.testing.assert_array_equal(np.sort(np.concatenate([split.probe, *halves])), told)
+        np.testing.assert_array_equal(np.sort(np.concatenate([split.probe, *halves])), probed)
         counts = [np.bincount(people[half], minlength=30) for half in halves]
         assert np.abs(counts[0] - counts[1]).max() <= 1
     assert len({half.tobytes() for halves in halvings for half in halves}) == 2 * len(halvings)
 
 
 def _town(n_people=90, cell=6, photos=(12, 8), tells=(4.0, 1.5, 0.0, 0.0), seed=0):
-    """People whose features differ by as much as is told; the last ones tell nothing."""
+    """People whose features differ by this much; the last ones tell nothing."""
     generator = np.random.default_rng(seed)
     cells = np.arange(n_people) // cell
     centres = generator.standard_normal((n_people, len(tells))) * tells
@@ -135,22 +135,22 @@ def test_features_without_identity_are_retained_and_others_are_not():
 
 
 def test_consistent_misclassification_identifies():
-    gallery, judged, read, cells = _town(tells=(4.0, 0.0))
-    read[judged.people % 6 == 0] = cells.max() + 1
-    marked = measure(gallery, judged, read, cells, seed=0)
+    gallery, probe, predicted, cells = _town(tells=(4.0, 0.0))
+    predicted[probe.people % 6 == 0] = cells.max() + 1
+    marked = measure(gallery, probe, predicted, cells, seed=0)
     assert marked["leakage_bits"][0] > 0.3
     with pytest.warns(IdentityLeakWarning, match="misclassified consistently"):
         assert select_n_retained(marked, 0.05) == 0
 
 
 def test_random_misclassification_hides_no_leak():
-    gallery, judged, read, cells = _town(tells=(4.0, 1.5))
-    rightly = measure(gallery, judged, read, cells, seed=0)["leakage_bits"]
+    gallery, probe, predicted, cells = _town(tells=(4.0, 1.5))
+    correctly = measure(gallery, probe, predicted, cells, seed=0)["leakage_bits"]
     generator = np.random.default_rng(0)
-    wrong = generator.random(len(read)) < 0.3
-    read[wrong] = generator.integers(cells.max() + 1, size=wrong.sum())
-    misread = measure(gallery, judged, read, cells, seed=0)["leakage_bits"]
-    np.testing.assert_allclose(misread, rightly, atol=0.1)
+    wrong = generator.random(len(predicted)) < 0.3
+    predicted[wrong] = generator.integers(cells.max() + 1, size=wrong.sum())
+    misclassified = measure(gallery, probe, predicted, cells, seed=0)["leakage_bits"]
+    np.testing.assert_allclose(misclassified, correctly, atol=0.1)
 
 
 def test_capacity_allows_for_attackers_with_more_photos():
@@ -162,10 +162,10 @@ def test_capacity_allows_for_attackers_with_more_photos():
 
 
 def test_more_trial_bases_lower_the_error_of_the_capacity():
-    gallery, judged, read, cells = _town(photos=(4, 3), tells=(4.0, 0.0))
+    gallery, probe, predicted, cells = _town(photos=(4, 3), tells=(4.0, 0.0))
     swapped = _town(photos=(4, 3), tells=(4.0, 0.0), seed=1)[:2]
-    once = measure(gallery, judged, read, cells, seed=0)
-    twice = measure(gallery, judged, read, cells, seed=0, pairs=[swapped])
+    once = measure(gallery, probe, predicted, cells, seed=0)
+    twice = measure(gallery, probe, predicted, cells, seed=0, pairs=[swapped])
     assert twice["capacity_error"][1] < 0.85 * once["capacity_error"][1]
     np.testing.assert_array_equal(twice["leakage_bits"], once["leakage_bits"])
 
@@ -216,21 +216,21 @@ def test_twice_the_budget_seldom_passes(seen, at_most):
 
 
 def test_capacity_is_what_both_sets_share():
-    gallery, judged, _, cells = _town(n_people=900, photos=(6, 6), tells=(0.0, 0.0))
+    gallery, probe, _, cells = _town(n_people=900, photos=(6, 6), tells=(0.0, 0.0))
     generator = np.random.default_rng(0)
     own = generator.standard_normal((900, gallery.features.shape[1])).astype(np.float32)
 
-    def marked(of_gallery: float, of_judged: float) -> tuple[RetainedFeatures, RetainedFeatures]:
+    def marked(of_gallery: float, of_probe: float) -> tuple[RetainedFeatures, RetainedFeatures]:
         """The two sets, with what is each person's own in this measure in their photos."""
         first, second = (
             part._replace(features=part.features + share * own[part.people])
-            for part, share in ((gallery, of_gallery), (judged, of_judged))
+            for part, share in ((gallery, of_gallery), (probe, of_probe))
         )
         return first, second
 
     assert capacity_of([marked(1, 0)], cells, 2)[0] < 0.15
     assert capacity_of([marked(1, 1)], cells, 2)[0] > 1
-    # As if a recogniser foretold all of it, but only of the photos that it has learned.
+    # As if a recogniser predicted all of it, but only of the photos that it has learned.
     assert capacity_of([marked(0, 1)], cells, 2)[0] > 1
     # Of photos that networks have seen, only what both sets have in common counts.
     assert capacity_of([marked(0, 0)], cells, 2, [marked(1, 1)])[0] > 0.5
@@ -238,24 +238,24 @@ def test_capacity_is_what_both_sets_share():
 
 
 def test_people_alone_in_their_cell_do_not_dilute():
-    gallery, judged, read, cells = _town(n_people=60, tells=(1.0,))
-    told = measure(gallery, judged, read, cells, seed=0)
+    gallery, probe, predicted, cells = _town(n_people=60, tells=(1.0,))
+    result = measure(gallery, probe, predicted, cells, seed=0)
     # As many again, each with a cell to themselves.
-    alone = [RetainedFeatures(e.features, e.people + 60) for e in (gallery, judged)]
+    alone = [RetainedFeatures(e.features, e.people + 60) for e in (gallery, probe)]
     both = [
         RetainedFeatures(*(np.concatenate(pair) for pair in zip(one[:2], other[:2], strict=True)))
-        for one, other in zip((gallery, judged), alone, strict=True)
+        for one, other in zip((gallery, probe), alone, strict=True)
     ]
     own = np.arange(60) + cells.max() + 1
     mixed = measure(
         *both,
-        np.concatenate([read, own[judged.people]]),
+        np.concatenate([predicted, own[probe.people]]),
         np.concatenate([cells, own]),
         seed=0,
     )
     assert mixed["people"][0] == 60
-    np.testing.assert_allclose(mixed["leakage_bits"], told["leakage_bits"], atol=0.1)
-    nobody = measure(gallery, judged, judged.people, np.arange(60), seed=0)
+    np.testing.assert_allclose(mixed["leakage_bits"], result["leakage_bits"], atol=0.1)
+    nobody = measure(gallery, probe, probe.people, np.arange(60), seed=0)
     with pytest.warns(CalibrationWarning, match="share their attributes"):
         assert select_n_retained(nobody, 0.05) == 0
 
@@ -288,10 +288,10 @@ def test_strength_auto(faces, fitted, tmp_path):
     asked = Mock(wraps=measure)
     with patch("edials.strength.frontier.measure", asked):
         model.fit(images, identity=np.concatenate([names, names]), attributes=attributes)
-    # Networks have seen no second set of the pairs that they may not have seen: it is the judged.
-    of_judged, trusted = asked.call_args.args[1], asked.call_args.kwargs["pairs"]
+    # Networks have seen no second set of the pairs that they may not have seen: it is the probe.
+    of_probe, trusted = asked.call_args.args[1], asked.call_args.kwargs["pairs"]
     for _, second in trusted:
-        np.testing.assert_array_equal(second.covariates, of_judged.covariates)
+        np.testing.assert_array_equal(second.covariates, of_probe.covariates)
     frontier = model.frontier_
     assert set(frontier) >= {"strength", "leakage_bits", "leakage_low", "ssim", "utility", "floor"}
     assert (np.diff(frontier["strength"]) < 0).all()
@@ -313,11 +313,11 @@ def test_strength_auto(faces, fitted, tmp_path):
 
 
 def test_covariates_count_with_any_retained_feature():
-    gallery, judged, read, cells = _town(n_people=60, tells=(0.0, 1.0))
-    hidden = [e.features[:, -1:] for e in (gallery, judged)]
-    plain = [RetainedFeatures(e.features[:, :-1], e.people) for e in (gallery, judged)]
+    gallery, probe, predicted, cells = _town(n_people=60, tells=(0.0, 1.0))
+    hidden = [e.features[:, -1:] for e in (gallery, probe)]
+    plain = [RetainedFeatures(e.features[:, :-1], e.people) for e in (gallery, probe)]
     beside = [RetainedFeatures(*e[:2], always) for e, always in zip(plain, hidden, strict=True)]
-    without = measure(*plain, read, cells, seed=0)["capacity_bits"]
-    found = measure(*beside, read, cells, seed=0)["capacity_bits"]
+    without = measure(*plain, predicted, cells, seed=0)["capacity_bits"]
+    found = measure(*beside, predicted, cells, seed=0)["capacity_bits"]
     assert found[0] == without[0] == 0
     assert (found[1:] > without[1:] + 0.2).all()

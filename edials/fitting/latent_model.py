@@ -18,6 +18,7 @@ from ..metrics.head_pose import yaw_proxy
 from .data import Encoding, TrainingData
 from .networks import Networks
 
+# Rows that attributions start from; every image's own cell has some of them.
 _BACKGROUND_ROWS = 200
 
 
@@ -30,15 +31,14 @@ def fit_features(
 ) -> LatentFeatures:
     """Fit the regression on the training rows, the basis ("identity" or "raw") on all rows."""
     if basis == "raw":
-        return LatentFeatures(NO_REGRESSION, raw_basis(encoding.latents))
+        return LatentFeatures(NO_REGRESSION, raw_basis(encoding.latents), basis)
     photos, people = encoding.take(training), data.people.codes[training]
     regression = fit_identity_regression(photos.latents, photos.embeddings, people)
     latents = regression.residualize(encoding.latents, encoding.embeddings)
     indicators = None if data.attributes is None else data.attributes.one_hot()
     metric = picture_metric(autoencoder.decode, latents)
-    return LatentFeatures(
-        regression, fit_identity_basis(latents, data.people.codes, indicators, metric)
-    )
+    directions = fit_identity_basis(latents, data.people.codes, indicators, metric)
+    return LatentFeatures(regression, directions, basis)
 
 
 def fit_latent_model(

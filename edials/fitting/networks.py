@@ -30,11 +30,13 @@ class Networks(NamedTuple):
 
 def clone_networks(templates: Networks, shared: dict[str, Any], seeds: dict[str, int]) -> Networks:
     """Unfitted clones of templates, or defaults where these are None; frozen ones stay."""
+    _check_interfaces(templates)
     classifier, autoencoder, recogniser, decoder = templates
     autoencoder = clone_or_default(
         autoencoder, AdversarialAutoencoder, shared, seeds["autoencoder"]
     )
-    size = getattr(getattr(autoencoder, "estimator", autoencoder), "size", None)
+    inner = autoencoder.estimator if isinstance(autoencoder, FrozenEstimator) else autoencoder
+    size = getattr(inner, "size", None)
     decoder_params = shared if size is None else shared | {"size": size}
     return Networks(
         clone_or_default(classifier, AttributeClassifier, shared, seeds["attributes"]),
@@ -42,6 +44,24 @@ def clone_networks(templates: Networks, shared: dict[str, Any], seeds: dict[str,
         clone_or_default(recogniser, IdentityClassifier, shared, seeds["identity"]),
         clone_or_default(decoder, SurrogateDecoder, decoder_params, seeds["decoder"]),
     )
+
+
+def _check_interfaces(templates: Networks) -> None:
+    """Refuse templates that lack a method which the anonymizer calls."""
+    needed = {
+        "attribute_classifier": ("fit", "logits", "predict_codes", "score"),
+        "autoencoder": ("fit", "encode", "decode"),
+        "identity_classifier": ("fit", "predict"),
+        "surrogate_decoder": ("fit", "decode"),
+    }
+    for name, methods in needed.items():
+        template = getattr(templates, name)
+        missing = [method for method in methods if not hasattr(template, method)]
+        if template is not None and missing:
+            raise ValueError(
+                f"{name}={template!r:.80} has no {', '.join(missing)}; expected an estimator with "
+                f"{', '.join(methods)}, such as edials' own, or None."
+            )
 
 
 def clone_or_default(template: Any, default: type, shared: dict[str, Any], seed: int) -> Any:

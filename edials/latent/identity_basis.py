@@ -1,4 +1,4 @@
-"""The identity basis: coordinates of the latents, ordered by picture shown for identity told.
+"""The identity basis: coordinates of the latents, ordered by picture per unit of identity.
 
 Pure linear algebra. Features are retained from the last coordinate on.
 """

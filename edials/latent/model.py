@@ -22,10 +22,12 @@ class LatentFeatures:
     regression : IdentityRegression
         Subtracted from latents before any of them is retained.
     basis : IdentityBasis
+    kind : {"identity", "raw"}
     """
 
     regression: IdentityRegression
     basis: IdentityBasis
+    kind: str
 
     def coordinates(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features of latents (n, latent_dim), shape (n, n_features)."""

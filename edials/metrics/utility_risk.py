@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import recall_score
 
-from .._labels import encode_attributes, encode_labels
+from .._labels import encode_labels
 from ..exceptions import InvalidLabelsError
 from .linear_attack import LatentAttacker
 from .risk import attribute_cells, cross_validated_excess
@@ -45,14 +45,26 @@ def utility_minus_excess_risk(
     classes = attribute_classifier.classes_per_attribute_
     names = list(classes)
     name = attribute_name(y, names)
-    column = pd.DataFrame({name: np.asarray(y, dtype=object)})
-    targets = encode_attributes(column, len(released), {name: classes[name]})
-    assert targets is not None
-    true = targets.codes[:, 0]
-    has_label = true >= 0
+    labels = encode_labels(y, name="y", n_samples=len(released))
+    places = {label: code for code, label in enumerate(classes[name].tolist())}
+    if not set(places) & set(labels.classes.tolist()):
+        raise InvalidLabelsError(
+            f"y holds {labels.classes.tolist()[:5]}, not seen in fit; expected some of the labels "
+            f"{list(places)} of the attribute {name!r}."
+        )
+    # A label that fit has not seen, as a fold may hold, has a code of its own: predictions miss it.
+    codes = [places.get(label, len(places) + k) for k, label in enumerate(labels.classes.tolist())]
+    true = np.where(labels.known, np.array(codes)[labels.codes], -1)
+    has_label = labels.known
     predicted = attribute_classifier.predict_codes(released)[has_label, names.index(name)]
     weights = None if sample_weight is None else np.asarray(sample_weight)[has_label]
-    utility = balanced_accuracy_score(true[has_label], predicted, sample_weight=weights)
+    utility = recall_score(
+        true[has_label],
+        predicted,
+        labels=np.unique(true[has_label]),
+        average="macro",
+        sample_weight=weights,
+    )
     people = encode_labels(identity, name="identity", n_samples=len(released)).codes
     attributes = pd.DataFrame(attribute_codes, columns=names).assign(**{name: true})
     cells = attribute_cells(people, attributes)

@@ -62,8 +62,8 @@ class RecogniserAdapter:
                 return scores
         if hasattr(self.classifier, "predict_proba"):
             return logit(np.clip(self.classifier.predict_proba(X), 1e-9, 1 - 1e-9))
-        named = self.classifier.predict(X)
-        return (named[:, None] == self.classifier.classes_[None]).astype(float)
+        people = self.classifier.predict(X)
+        return (people[:, None] == self.classifier.classes_[None]).astype(float)
 
     def embed(self, pictures: NDArray[np.uint8]) -> NDArray:
         """Unit embeddings; NaN if the classifier cannot embed."""
@@ -127,28 +127,22 @@ class CachedPredictions:
     @cached_property
     def logits(self) -> NDArray:
         """Of shape (n, n_people), as :meth:`RecogniserAdapter.logits`."""
-        if is_ours(self.recogniser.classifier):
+        if hasattr(self.recogniser.classifier, "logits_of"):
             return self.recogniser.classifier.logits_of(self.embeddings)
         return self.recogniser.logits(self.pictures)
 
 
-def is_ours(classifier: Any) -> bool:
-    """Whether a classifier, frozen or not, is edials' own, which takes uint8 images."""
-    return isinstance(getattr(classifier, "estimator", classifier), IdentityClassifier)
-
-
 def as_input(classifier: Any, images: NDArray) -> NDArray:
-    """Images as a recogniser takes them.
+    """Images as a recogniser takes them, also one inside a FrozenEstimator or a search.
 
     Ours takes them as they are; a skorch net, known by its ``module``, float32 images
     (n, height, width, 3) in [0, 1]; anything else flat float32 rows.
     """
-    if is_ours(classifier):
+    inner = getattr(classifier, "estimator", classifier)
+    if isinstance(inner, IdentityClassifier):
         return images
     rows = to_rows(images)
-    if hasattr(getattr(classifier, "estimator", classifier), "module"):
-        return rows.reshape(images.shape)
-    return rows
+    return rows.reshape(images.shape) if hasattr(inner, "module") else rows
 
 
 def is_original(originals: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> NDArray[np.bool_]:

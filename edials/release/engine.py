@@ -168,12 +168,12 @@ class Engine:
         def recognised(coordinates: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             decoded = self.autoencoder.decode(model.features.latents(coordinates.numpy()))
             released, originals = self.recogniser.predictions(decoded), rows.numpy()
-            named = self.recogniser.names_any(released, candidates[originals])
-            named |= self.recogniser.matches(predictions.embeddings[originals], released)
+            is_recognised = self.recogniser.names_any(released, candidates[originals])
+            is_recognised |= self.recogniser.matches(predictions.embeddings[originals], released)
             # The bytes that leave are those that were certified; the last certified are the least
             # distorted.
-            pictures[originals[~named]] = decoded[~named]
-            return torch.from_numpy(named)
+            pictures[originals[~is_recognised]] = decoded[~is_recognised]
+            return torch.from_numpy(is_recognised)
 
         steps = evade(
             torch.from_numpy(explanation.data),

@@ -56,8 +56,8 @@ def evade(
     reach = (growth**late)[:, None]
 
     def at(step: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        pushed = deviation[rows] + reach[step] * towards[rows] * (rank[rows] < features[step])
-        return centre + pushed * (norm[rows] / pushed.norm(dim=1, keepdim=True).clamp_min(1e-12))
+        offset = deviation[rows] + reach[step] * towards[rows] * (rank[rows] < features[step])
+        return centre + offset * (norm[rows] / offset.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
     # The last step known to be recognised, and the first known not to be, once there is one.
     low = torch.zeros(len(coordinates), dtype=torch.int64, device=coordinates.device)
@@ -70,6 +70,5 @@ def evade(
         recognised_now = recognised(at(step, active), active).to(low.device)
         low[active] = torch.where(recognised_now, step, below)
         high[active] = torch.where(recognised_now, above, step)
-    found = high <= max_steps
-    steps = torch.where(found, high, -1)
+    steps = torch.where(high <= max_steps, high, -1)
     return at(high.clamp_max(max_steps), torch.arange(len(low), device=low.device)), steps

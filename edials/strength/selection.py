@@ -66,8 +66,8 @@ def select_n_retained(frontier: dict[str, NDArray], budget: float) -> int:
     n_retained = int(frontier["n_retained"][n_fitting - 1]) if n_fitting else 0
     if n_retained == 0:
         step = min(n_fitting, 1)
-        measured = (bits[step], width[step]), (capacity[step], capacity_width[step])
-        warn_caller(_why_nothing(*measured, n_people, budget), CalibrationWarning)
+        estimates = (bits[step], width[step]), (capacity[step], capacity_width[step])
+        warn_caller(_why_nothing(*estimates, n_people, budget), CalibrationWarning)
     return n_retained
 
 

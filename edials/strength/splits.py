@@ -11,6 +11,7 @@ from ..fitting.data import TrainingData
 
 #: People, and photos of each with all attributes, that the measurement needs at least.
 MIN_PEOPLE, MIN_PHOTOS = 20, 6
+# A quarter for the probe, as much as an audit takes by default.
 _PROBE_SHARE = 0.25
 # The capacity depends on how photos are halved (on LFW-89 from 0.05 to 0.08 bit with three
 # features), so it is a mean over this many halvings.
