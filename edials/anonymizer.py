@@ -119,7 +119,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     image_shape : tuple (height, width, 3), optional
         Needed for flat rows only.
     device : str, default="auto"
-        Of all networks. Templates with ``device="auto"`` follow it; others must have the same.
+        Of all networks, unless "auto". Templates with ``device="auto"`` follow it; others must
+        have the same.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of default networks and of explanations; "auto" is bfloat16 where the device computes in it.
     batch_size : int, default=64
@@ -266,7 +267,8 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         split = split_photos(data, seeds["calibrate"]) if self._is_auto() else no_split(data)
         training = data.take(split.training) if len(split.probe) else data
         networks = fit_networks(networks, training, self.attribute_weight, self.n_jobs)
-        data = self._set_networks(networks, data)
+        self._set_networks(networks)
+        data = self._align(data)
         encoding = encode(networks, data.images)
         features = fit_features(networks.autoencoder, encoding, data, split.training, self.basis)
         self.latent_model_ = fit_latent_model(
@@ -302,7 +304,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
 
     def _start_fit(self, data: TrainingData) -> None:
         """Forget the last fit: one that breaks off must leave nothing to use."""
-        private = {"_secret", "_records", "_fitted_risk_budget"}
+        private = {"_secret", "_records", "_enrolled", "_fitted_risk_budget"}
         for name in [n for n in vars(self) if n in private or n.endswith("_")]:
             delattr(self, name)
         self.image_shape_ = data.images.shape[1:]
@@ -311,9 +313,13 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_secret")  # which fit makes last
 
-    def _set_networks(self, networks: Networks, data: TrainingData) -> TrainingData:
-        """Keep the fitted networks; the data with attributes in the classifier's codes."""
+    def _set_networks(self, networks: Networks) -> None:
         self.attribute_classifier_, self.autoencoder_, self.identity_classifier_, _ = networks
+        # Records are by the people of now: enrolling others would misplace them.
+        self._enrolled = np.array(self.identity_classifier_.classes_)
+
+    def _align(self, data: TrainingData) -> TrainingData:
+        """Give the attributes the codes of the classifier, and record those of the people."""
         self._records: list[NDArray[np.float64]] = []
         self.attribute_names_: list[str] = []
         if data.attributes is None:
@@ -321,9 +327,7 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
         classes = self.attribute_classifier_.classes_per_attribute_
         attributes: Any = align_to_classes(data.attributes, classes)
         self.attribute_names_ = list(classes)
-        self._records = attribute_records(
-            attributes, data.people, self.identity_classifier_.classes_
-        )
+        self._records = attribute_records(attributes, data.people, self._enrolled)
         return TrainingData(data.images, data.people, attributes)
 
     def _explain_features(self, training: TrainingData, seed: int) -> None:
@@ -383,6 +387,11 @@ class EDIALSAnonymizer(KeyedMixin, TransformerMixin, BaseEstimator):
     # --- what is fitted, put together --------------------------------------------------------
 
     def _reader(self) -> AttributeReader:
+        if not np.array_equal(self._enrolled, self.identity_classifier_.classes_):
+            raise ValueError(
+                "The identity classifier has enrolled other people since fit; expected those of "
+                "the fit. Fit the anonymizer again, or enrol them in a copy."
+            )
         recogniser = RecogniserAdapter(self.identity_classifier_)
         return AttributeReader(self.attribute_classifier_, recogniser, self._records)
 

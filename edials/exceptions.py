@@ -51,8 +51,8 @@ class CalibrationWarning(UserWarning):
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called edials, however deep inside the fault was found."""
-    # Methods in a context, as a decorator gives it, are called through contextlib.
-    inside = ("edials", "contextlib")
+    # Methods are called through these: decorators, scikit-learn's wrappers and meta-estimators.
+    inside = ("edials", "contextlib", "sklearn", "joblib")
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1

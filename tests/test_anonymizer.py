@@ -47,7 +47,7 @@ from edials.fitting.networks import clone_networks
 from edials.metrics.head_pose import yaw_proxy
 from edials.metrics.ssim import structural_similarity
 from edials.models.surrogate_decoder import SurrogateDecoder, training_counts
-from edials.release.certification import WITHHELD, as_input
+from edials.release.certification import WITHHELD, RecogniserAdapter, as_input
 
 # Ten people and fewer are alone with their attributes, and hardly recognised by a tiny network.
 FEW = pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -622,11 +622,14 @@ def test_one_device_for_all_networks(faces, fitted):
     model = make_anonymizer(device="meta")
     networks = clone_networks(model._templates(), model._shared_params(), dict.fromkeys(_STAGES, 0))
     assert {network.device for network in networks} == {"meta"}
+    frozen = FrozenEstimator(fitted.autoencoder_)  # on "cpu", which is "cpu:0"
+    model = make_anonymizer(device="cpu:0").set_params(autoencoder=frozen)
+    seeds = dict.fromkeys(_STAGES, 0)
+    assert clone_networks(model._templates(), model._shared_params(), seeds)[1] is frozen
     elsewhere = AdversarialAutoencoder("tiny", device="meta")
     model = make_anonymizer(device="cpu").set_params(autoencoder=elsewhere)
     with pytest.raises(ValueError, match=r"AdversarialAutoencoder has device='meta'; expected one"):
         model.fit(faces.images, identity=faces.identity)
-    frozen = FrozenEstimator(fitted.autoencoder_)
     model = make_anonymizer(device="meta").set_params(autoencoder=frozen)
     with pytest.raises(ValueError, match=r"device='cpu'; expected one device"):
         model.fit(faces.images, identity=faces.identity)
@@ -637,3 +640,45 @@ def test_a_recogniser_inside_a_search_takes_images_as_it_is(faces):
     assert as_input(GridSearchCV(IdentityClassifier(), {}), images) is images
     assert as_input(FrozenEstimator(IdentityClassifier()), images) is images
     assert as_input(RidgeClassifier(), images).shape == (2, 32 * 32 * 3)
+
+
+def test_every_release_at_strength_0_warns_at_its_own_line(faces, fitted):
+    """Although scikit-learn wraps methods: a second warning elsewhere is no repetition."""
+    plain = copy.copy(fitted).set_params(strength=0.0)
+    pipeline = make_pipeline(FrozenEstimator(plain))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        first = inspect.currentframe().f_lineno + 1
+        plain.transform(faces.images[:1])
+        pipeline.transform(faces.images[:1])
+        next(plain.anonymize_stream(faces.images[:1]))
+    assert [(w.filename, w.lineno - first) for w in caught] == [(__file__, n) for n in range(3)]
+
+
+def test_scores_that_are_not_numbers_certify_nothing():
+    pictures = np.zeros((3, 32, 32, 3), np.uint8)
+
+    class Silent:
+        classes_ = np.arange(8)
+
+        def embed(self, rows):
+            return np.full((len(rows), 4), np.nan)
+
+        def threshold(self, fmr):
+            return 0.5
+
+        def decision_function(self, rows):
+            return np.full((len(rows), 8), np.nan)
+
+    recogniser = RecogniserAdapter(Silent())
+    predictions = recogniser.predictions(pictures)
+    assert recogniser.matches(np.ones((3, 4)), predictions).all()
+    assert recogniser.names_any(predictions, np.full((3, 2), 7)).all()
+
+
+def test_people_enrolled_after_fit_are_no_people_of_the_anonymizer(faces, fitted):
+    model = copy.deepcopy(fitted)
+    others = np.char.add(faces.identity, "-other")
+    model.identity_classifier_.enrol(faces.images, others)
+    with pytest.raises(ValueError, match="enrolled other people since fit"):
+        model.transform(faces.images[:2])

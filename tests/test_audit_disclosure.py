@@ -12,14 +12,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from edials.audit import audit
-from edials.audit.copies import find_blanks, find_copies
+from edials.audit.copies import find_blanks, find_copies, find_withheld
 from edials.audit.disclosure import _share_interval, donor_matches, withheld_p_value
 from edials.audit.figures import People
 from edials.audit.inputs.files import file_findings
 from edials.audit.linkage import nearest_neighbour_linkage
 from edials.baselines import GaussianBlur
 from edials.exceptions import InvalidLabelsError
-from edials.release.certification import is_blank, is_original
+from edials.release.certification import is_original
 
 PIXELS = {"attackers": ["LDA on the pixels"]}
 
@@ -45,6 +45,8 @@ COPIES = {
     "mirrored": lambda images: images[:, :, ::-1],
     "brighter": lambda images: np.clip(images.astype(int) + 25, 0, 255).astype(np.uint8),
     "less contrast": lambda images: (images * 0.6 + 50).astype(np.uint8),
+    "turned": lambda images: np.rot90(images, axes=(1, 2)),
+    "inverted": lambda images: 255 - images,
     "noisy": lambda images: np.clip(
         images + np.random.default_rng(0).normal(0, 5, images.shape), 0, 255
     ).astype(np.uint8),
@@ -70,14 +72,18 @@ def test_saved_again_is_a_copy_and_another_photo_is_not(town, people):
     assert not find_copies(town.images[:2], np.full_like(town.images[:2], 128)).any()
 
 
-def test_a_blank_with_rounding_noise_is_a_blank_and_a_dark_photo_is_not(town):
-    noise = np.random.default_rng(0).normal(128, 0.7, (4, 32, 32, 3))
-    blank = np.rint(noise).astype(np.uint8)
-    assert not is_blank(blank).any()
-    assert find_blanks(blank).all()
+def test_blanks_are_of_one_colour_and_hide_no_photo(town):
+    grey = np.full_like(town.images[:4], 128)
+    grey[1, ::2] += 1  # rounding
+    assert find_blanks(grey).all()
     assert find_blanks(np.full((2, 16, 16, 3), [[[[10, 200, 90]]]], np.uint8)).all()
     assert not find_blanks(town.images // 8).any()
     assert find_blanks(town.images[:0]).shape == (0,)
+    assert find_withheld(town.images[:4], grey).all()
+    # Photos in three or five levels are no blanks: they are attacked.
+    for levels in (1, 2):
+        hidden = (128 + np.rint((town.images / 127.5 - 1) * levels)).astype(np.uint8)
+        assert find_withheld(town.images, hidden).mean() < 0.05
 
 
 # --- donors, withholding, choices, linkage ----------------------------------------------------

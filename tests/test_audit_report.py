@@ -183,7 +183,7 @@ def test_what_was_not_tried_is_said(report):
 
 def test_json_keeps_its_schema(report):
     content = json.loads(report.to_json())
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     assert content["gallery"].keys() == {"enrol", "validation", "probe"}
     assert {"in_cell_excess", "leakage_bits", "valid"} <= content["attackers"][0].keys()
     assert {"kind", "pairs_of", "network"} <= content["attackers"][0].keys()

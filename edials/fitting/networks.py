@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -84,16 +85,21 @@ def _follow_device(network: Any, device: str) -> None:
     template_device = getattr(inner, "device", None)
     if frozen:
         template_device = getattr(getattr(inner, "net_", None), "device", template_device)
-    if template_device is None or str(template_device) == str(device):
+    if template_device is None:
         return
     if not frozen and template_device == "auto":
         network.set_params(device=device)
-    elif resolve_device(template_device) != resolve_device(device):
+    elif _index(resolve_device(template_device)) != _index(resolve_device(device)):
         raise ValueError(
             f"device={device!r}, but the {type(inner).__name__} has "
             f"device={str(template_device)!r}; expected one device. Give both the same, or load a "
             f"fitted one with edials.load(path, device=...)."
         )
+
+
+def _index(device: torch.device) -> tuple[str, int]:
+    """Type and index; "cpu" is "cpu:0"."""
+    return device.type, device.index or 0
 
 
 def fit_networks(

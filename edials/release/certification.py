@@ -79,8 +79,9 @@ class RecogniserAdapter:
     def names_any(
         self, predictions: CachedPredictions, candidates: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Whether the top person is among the original's candidates."""
-        return (candidates == predictions.logits.argmax(axis=1)[:, None]).any(axis=1)
+        """Whether the top person is among the original's candidates, or scores are not finite."""
+        named = (candidates == predictions.logits.argmax(axis=1)[:, None]).any(axis=1)
+        return named | ~np.isfinite(predictions.logits).all(axis=1)
 
     def similarity(
         self, references: NDArray, predictions: CachedPredictions

@@ -15,7 +15,7 @@ from .html import render_page
 from .text import not_measured, summary
 
 #: Grows when a field of ``to_json`` changes its meaning.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _JSON_FIELDS = (
     *("n_people", "n_images", "n_withheld", "gallery", "coverage", "attribute_names"),
     *("chance", "floor", "floor_rank_5", "floor_predicted_cell", "singleton_share"),
