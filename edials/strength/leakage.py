@@ -68,30 +68,12 @@ def measure(
 ) -> dict[str, NDArray]:
     """Measure the leakage of the last 0, 1, 2, ... features.
 
-    Parameters
-    ----------
-    gallery, probe : RetainedFeatures
-    predicted_cells : ndarray of shape (n_probe,)
-        Cell predicted for every probe photo, as a code 0, 1, ...
-    cells : ndarray of shape (n_people,)
-        True cell of every person.
-    seed : int
-        Of the two folds of the probe, and of the permutations.
-    pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
-        More pairs of photo sets, each by a trial basis that saw neither, for the capacity. No
-        network has seen the second sets.
-    training_pairs : sequence of tuple (RetainedFeatures, RetainedFeatures), optional
-        The same, of photos that networks may have seen.
-    counts : list of int, optional
-        Numbers of retained features; None takes :func:`steps_of` them.
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n_steps,)
-        ``n_retained``, ``leakage_bits``, ``leakage_error`` (standard error over people),
-        ``capacity_bits`` and ``capacity_error`` (see :func:`capacity_of`), ``in_cell_excess``,
-        ``album_excess``, ``attack_succeeds`` (whether people are told apart at all), ``people``
-        (how many share their cell: means are over them, and NaN below two).
+    ``pairs`` and ``training_pairs`` are further pairs of photo sets for :func:`capacity_of`.
+    ``counts`` defaults to :func:`steps_of` all features. Columns, one entry per count:
+    ``n_retained``, ``leakage_bits``, ``leakage_error`` (standard error over people),
+    ``capacity_bits``, ``capacity_error``, ``in_cell_excess``, ``album_excess``,
+    ``attack_succeeds`` (whether people are told apart at all) and ``people`` (how many share their
+    cell: means are over them, and NaN below two).
     """
     fold = np.zeros(len(probe.people), dtype=np.int64)
     generator = np.random.default_rng(seed)

@@ -48,6 +48,7 @@ def summary(result: AuditResult) -> str:
     if worst is None:
         lines.append("No attacker recognised people on clear photos: this audit is no evidence.")
     else:
+        lowest = min((o for o in result.outcomes if o.valid), key=lambda o: o.p_value)
         outcome = "TOO FEW people share their attributes to find anything"
         if result.leak_found or result.testable:
             outcome = "a leak beyond the attributes" if result.leak_found else "nothing found"
@@ -59,7 +60,8 @@ def summary(result: AuditResult) -> str:
             f"{worst.leakage_high:.3f}], in-cell AUC {worst.in_cell_auc:.3f}, p = "
             f"{worst.p_value:.3f}; album risk {worst.album_risk:.1%} (chance "
             f"{worst.album_null:.1%})",
-            f"all attackers: p = {result.p_value_any:.3f}, {outcome}",
+            f"all attackers: p = {result.p_value_any:.3f}, {outcome}; lowest p {lowest.p_value:.3f} by "
+            f"{lowest.name}",
         ]
     lines += _warnings(result)
     if result.copies:
