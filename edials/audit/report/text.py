@@ -60,8 +60,8 @@ def summary(result: AuditResult) -> str:
             f"{worst.leakage_high:.3f}], in-cell AUC {worst.in_cell_auc:.3f}, p = "
             f"{worst.p_value:.3f}; album risk {worst.album_risk:.1%} (chance "
             f"{worst.album_null:.1%})",
-            f"all attackers: p = {result.p_value_any:.3f}, {outcome}; lowest p {lowest.p_value:.3f} by "
-            f"{lowest.name}",
+            f"all attackers: p = {result.p_value_any:.3f}, {outcome}; lowest p "
+            f"{lowest.p_value:.3f}, {lowest.name}",
         ]
     lines += _warnings(result)
     if result.copies:
