@@ -18,12 +18,8 @@ from .exceptions import InvalidLabelsError
 class AttributeTargets:
     """Attributes as codes.
 
-    Attributes
-    ----------
-    codes : ndarray of shape (n_samples, n_attributes), dtype int64
-        Class of every attribute; -1 where missing.
-    classes : dict of str to ndarray
-        Sorted classes of every attribute, in column order.
+    ``codes`` (n_samples, n_attributes) has every image's class of every attribute, -1 where it is
+    missing; ``classes`` the sorted classes, in column order.
     """
 
     codes: NDArray[np.int64]
@@ -85,11 +81,11 @@ def encode_attributes(
     table = check_attributes(attributes, n_samples)
     if table is None:
         return None
-    columns, found = [], {}
+    columns, classes_by_name = [], {}
     for name in table.columns:
         labels = encode_labels(table[name], name=f"attribute {name!r}")
         if classes is None:
-            found[name] = labels.classes
+            classes_by_name[name] = labels.classes
             columns.append(labels.codes)
             continue
         known = list(classes[name])
@@ -99,10 +95,10 @@ def encode_attributes(
                 f"Attribute {name!r} has labels {unseen[:5]!r} that were not seen in fit; "
                 f"expected some of {known!r}."
             )
-        found[name] = classes[name]
+        classes_by_name[name] = classes[name]
         lookup = np.array([known.index(value) for value in labels.classes], dtype=np.int64)
         columns.append(np.where(labels.known, lookup[labels.codes], -1))
-    return AttributeTargets(np.stack(columns, axis=1), found)
+    return AttributeTargets(np.stack(columns, axis=1), classes_by_name)
 
 
 def decode_attributes(codes: NDArray[np.int64], classes: Mapping[str, NDArray]) -> pd.DataFrame:
@@ -116,12 +112,7 @@ def decode_attributes(codes: NDArray[np.int64], classes: Mapping[str, NDArray]) 
 class Labels:
     """One column of labels as integer codes.
 
-    Attributes
-    ----------
-    codes : ndarray of shape (n_samples,), dtype int64
-        Index into ``classes``; -1 where the label is missing.
-    classes : ndarray of shape (n_classes,)
-        Sorted distinct labels.
+    ``codes`` (n_samples,) are indices into the sorted ``classes``; -1 where the label is missing.
     """
 
     codes: NDArray[np.int64]
@@ -147,11 +138,17 @@ def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None)
             f"{name} is a dict; expected an array or DataFrame with one row per image, because "
             f"cross-validation slices those and not dicts. Use pandas.DataFrame({name})."
         )
-    if np.ndim(values) > 1:
+    if values is None:
+        raise InvalidLabelsError(f"{name} is required; got None, expected one label per image.")
+    # pandas' own arrays stay as they are, so that their missing entries are seen as such.
+    array: Any = values
+    if not hasattr(values, "ndim"):
+        array = np.asarray(values, dtype=object if isinstance(values, (list, tuple)) else None)
+    if array.ndim != 1:
         raise InvalidLabelsError(
-            f"{name} has shape {np.shape(values)}; expected (n_samples,), one label per image."
+            f"{name} has shape {array.shape}; expected (n_samples,), one label per image."
         )
-    column = pd.Series(np.asarray(values, dtype=object) if isinstance(values, list) else values)
+    column = pd.Series(array)
     if n_samples is not None and len(column) != n_samples:
         raise InvalidLabelsError(
             f"{name} has {len(column)} entries for {n_samples} images; expected one per image."
@@ -163,17 +160,15 @@ def encode_labels(values: ArrayLike, *, name: str, n_samples: int | None = None)
         for value in plain[~missing]
     )
     if numeric:
-        whole = all(float(value).is_integer() for value in plain[~missing])
-        if not whole:
+        fractional = [value for value in plain[~missing] if not float(value).is_integer()]
+        if fractional:
             raise InvalidLabelsError(
-                f"{name} holds fractional numbers such as "
-                f"{next(v for v in plain[~missing] if not float(v).is_integer())!r}. Unknown label "
-                f"type: continuous. Expected classes; cut continuous values into groups first "
+                f"{name} holds fractional numbers such as {fractional[0]!r}. Unknown label type: "
+                f"continuous. Expected classes; cut continuous values into groups first "
                 f"(pandas.cut)."
             )
         pairs = zip(missing, plain, strict=True)
-        minus_one = np.array([not gap and value == -1 for gap, value in pairs])
-        missing = missing | minus_one.astype(bool)
+        missing = np.array([gap or value == -1 for gap, value in pairs], dtype=bool)
     if missing.all():
         raise InvalidLabelsError(f"Every entry of {name} is missing; expected at least one label.")
     kinds = {isinstance(value, str) for value in plain[~missing]}

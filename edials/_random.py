@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 _SEED_LIMIT = 2**31 - 1
 _TORCH_GENERATORS = threading.RLock()
+_DTYPE_LOCK = threading.Lock()
 
 
 def stage_seeds(random_state: Any, *stages: str) -> dict[str, int]:
@@ -46,15 +47,29 @@ def torch_defaults() -> Iterator[None]:
     New tensors are float32 and on the CPU, and gradients are recorded: ``set_default_dtype``,
     ``set_default_device``, ``no_grad`` and ``inference_mode`` around the block have no effect.
     """
-    dtype = torch.get_default_dtype()
     on_cpu = torch.get_default_device().type == "cpu"
     device = contextlib.nullcontext() if on_cpu else torch.device("cpu")
-    with device, torch.inference_mode(False), torch.enable_grad():
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
+    with device, torch.inference_mode(False), torch.enable_grad(), _Float32Default():
+        yield
+
+
+class _Float32Default:
+    """float32 as the default, until the last block of all threads ends: they share one default."""
+
+    _depth, _outer = 0, torch.float32
+
+    def __enter__(self) -> None:
+        with _DTYPE_LOCK:
+            if not _Float32Default._depth:
+                _Float32Default._outer = torch.get_default_dtype()
+            _Float32Default._depth += 1
+            torch.set_default_dtype(torch.float32)
+
+    def __exit__(self, *error: object) -> None:
+        with _DTYPE_LOCK:
+            _Float32Default._depth -= 1
+            if not _Float32Default._depth:
+                torch.set_default_dtype(_Float32Default._outer)
 
 
 @contextlib.contextmanager

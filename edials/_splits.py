@@ -1,4 +1,4 @@
-"""Which rows: held out of training, or sampled where not all are needed."""
+"""Which rows: is_held_out out of training, or sampled where not all are needed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ def split_rows(
 
     A group's rows stay in training when it has fewer than four.
     """
-    generator = np.random.default_rng(seed)
-    held = np.zeros(n_rows, dtype=bool)
+    is_held_out = np.zeros(n_rows, dtype=bool)
+    order = np.random.default_rng(seed).permutation(n_rows)
     if groups is None:
-        held[generator.permutation(n_rows)[: int(n_rows * fraction)]] = True
+        is_held_out[order[: int(n_rows * fraction)]] = True
     else:
-        order = generator.permutation(n_rows)
         for group in np.unique(groups):
             rows = order[groups[order] == group]
             if len(rows) >= 4:
-                held[rows[: max(1, int(len(rows) * fraction))]] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
+                is_held_out[rows[: max(1, int(len(rows) * fraction))]] = True
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
 def sample_across_people(people: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:

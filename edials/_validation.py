@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import assert_all_finite
@@ -27,14 +28,8 @@ SIZE_MULTIPLE = 16
 class ImageFormat:
     """What the caller's images look like, so that the answer can look the same.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(height, width, 3)``.
-    dtype : numpy dtype
-        uint8, float32 or float64.
-    flat : bool
-        Whether the images came as rows of ``height * width * 3`` numbers.
+    ``shape`` is (height, width, 3), ``dtype`` uint8, float32 or float64; ``flat`` images came as
+    rows of ``height * width * 3`` numbers.
     """
 
     shape: tuple[int, int, int]
@@ -140,6 +135,22 @@ def _check_range(images: NDArray) -> None:
         )
 
 
+def check_weights(sample_weight: ArrayLike, n_samples: int) -> NDArray[np.float64]:
+    """Check one finite weight of at least 0 for every image, not all of them 0."""
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}; expected ({n_samples},), one per image."
+        )
+    faulty = weights[~np.isfinite(weights) | (weights < 0)]
+    if len(faulty) or not weights.any():
+        entry = faulty[0] if len(faulty) else "only zeros"
+        raise ValueError(
+            f"sample_weight holds {entry}; expected finite numbers of at least 0, and one above it."
+        )
+    return weights
+
+
 def to_uint8(images: NDArray) -> NDArray[np.uint8]:
     """Bring checked images to uint8, rounding floats to the nearest of 256 levels."""
     if images.dtype == np.uint8:
@@ -206,47 +217,31 @@ def resolve_device(device: str | torch.device) -> torch.device:
 class Interval(NamedTuple):
     """Numbers that a parameter may be.
 
-    Attributes
-    ----------
-    kind : type
-        ``numbers.Integral`` or ``numbers.Real``.
-    low : float
-    high : float, optional
-        None for any finite number; infinity accepts that, too.
-    closed : {"both", "left", "right", "neither"}, default="both"
-        Which limits are accepted themselves.
+    ``high=None`` is for any finite number; infinity accepts that, too.
     """
 
     kind: type
     low: float
     high: float | None = None
-    closed: str = "both"
+    closed: Literal["both", "left", "right", "neither"] = "both"
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is such a number; True and False are none."""
         if not isinstance(value, self.kind) or isinstance(value, bool):
             return False
         number: Any = value
-        above = number > self.low or (self._includes_low and number == self.low)
-        if self.high is None:
-            return bool(above and math.isfinite(number))
-        return bool(above and (number < self.high or (self._includes_high and number == self.high)))
+        return number in self._limits and (self.high is not None or math.isfinite(number))
 
     @property
-    def _includes_low(self) -> bool:
-        return self.closed in ("both", "left")
-
-    @property
-    def _includes_high(self) -> bool:
-        return self.closed in ("both", "right")
+    def _limits(self) -> pd.Interval:
+        return pd.Interval(self.low, math.inf if self.high is None else self.high, self.closed)
 
     def __str__(self) -> str:
         kind = "an integer" if self.kind is Integral else "a number"
         if self.high is not None:
-            left, right = "[" if self._includes_low else "(", "]" if self._includes_high else ")"
-            return f"{kind} in {left}{self.low:g}, {self.high:g}{right}"
+            return f"{kind} in {self._limits}"
         finite = kind.replace("a number", "a finite number")
-        return f"{finite} {'of at least' if self._includes_low else 'above'} {self.low:g}"
+        return f"{finite} {'of at least' if self._limits.closed_left else 'above'} {self.low:g}"
 
 
 #: What a parameter may be: values, types and intervals; "a callable" where ``callable`` stands.

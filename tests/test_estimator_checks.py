@@ -4,6 +4,8 @@ The checks bring rows of any length and any range, and no metadata; a face is a 
 of somebody. So the adapters squash the rows into pictures and take the identity from ``y``.
 """
 
+import inspect
+
 import numpy as np
 import pytest
 from sklearn.utils import estimator_checks
@@ -74,6 +76,46 @@ def anonymizer():
     )
 
 
+class OnRows:
+    """Rows of any length and range for the estimators that hold one network."""
+
+    def _fit_rows(self, X, *targets):
+        rows = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
+        super().fit(as_pictures(rows).reshape(len(rows), -1), *targets)
+        validate_data(self, X, dtype="numeric")
+        return self
+
+    def _pictures(self, X):
+        if getattr(X, "ndim", 2) == 4:  # already pictures
+            return X
+        check_is_fitted(self)
+        return as_pictures(validate_data(self, X, dtype="numeric", reset=False))
+
+    def _map_images(self, function, X):
+        return super()._map_images(function, self._pictures(X))
+
+
+class AutoencoderOnRows(OnRows, AdversarialAutoencoder):
+    def fit(self, X, y=None):
+        return self._fit_rows(X)
+
+    def transform(self, X):
+        return self.encode(X)
+
+    def score(self, X, y=None):
+        return super().score(self._pictures(X))
+
+
+class AttributesOnRows(OnRows, AttributeClassifier):
+    def fit(self, X, y, sample_weight=None):
+        return self._fit_rows(X, y, sample_weight)
+
+
+class IdentityOnRows(OnRows, IdentityClassifier):
+    def fit(self, X, y, sample_weight=None):
+        return self._fit_rows(X, y, sample_weight)
+
+
 # A few checks bring rows so alike that everything decodes to one colour, which the door blanks;
 # and two or three people whose label is all there is about them.
 @pytest.mark.filterwarnings("ignore::edials.exceptions.IdentityLeakWarning")
@@ -98,3 +140,42 @@ def test_scikit_learn_checks(estimator, check):
 )
 def test_parameters_of_the_network_estimators(kind, check):
     check(kind.__name__, kind())
+
+
+BOTH_CLASSIFIERS = {
+    "check_classifiers_train": "one epoch of the smallest network does not learn",
+    "check_classifiers_classes": "-1 among integers is a missing label",
+    "check_sample_weight_equivalence_on_dense_data": "images are drawn in proportion to weights",
+}
+EXPECTED_FAILURES = {
+    AutoencoderOnRows: {},
+    AttributesOnRows: BOTH_CLASSIFIERS,
+    IdentityOnRows: {
+        **BOTH_CLASSIFIERS,
+        "check_supervised_y_2d": "a column of people is refused and not flattened",
+        "check_methods_subset_invariance": "after one epoch embeddings are so alike that the "
+        "discriminant analysis magnifies the last bit of a sum",
+    },
+}
+
+
+@parametrize_with_checks(
+    [kind("tiny", max_epochs=1, image_shape=SHAPE, random_state=0) for kind in EXPECTED_FAILURES]
+)
+def test_scikit_learn_checks_of_the_network_estimators(estimator, check):
+    if check.func.__name__ not in EXPECTED_FAILURES[type(estimator)]:
+        check(estimator)
+        return
+    with pytest.raises((AssertionError, ValueError)):  # strict: none may begin to pass
+        check(estimator)
+
+
+@pytest.mark.parametrize("kind", [AdversarialAutoencoder, AttributeClassifier, IdentityClassifier])
+def test_public_methods_say_what_they_take_and_return(kind):
+    for name, method in vars(kind).items():
+        if name.startswith("_") or not inspect.isfunction(method) or name.endswith("_tensor"):
+            continue
+        text = inspect.getdoc(method)
+        assert "\nReturns\n-------\n" in text, name
+        for parameter in list(inspect.signature(method).parameters)[1:]:
+            assert f"\n{parameter} :" in text, (name, parameter)

@@ -8,17 +8,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import OUTER_TORCH_STATES, make_anonymizer
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import cross_val_score
 from torch import nn
 
 import edials
 from edials import AdversarialAutoencoder, AttributeClassifier, IdentityClassifier
-from edials._random import image_keys, keyed_normal
+from edials._labels import encode_labels
+from edials._random import image_keys, keyed_normal, torch_defaults
 from edials._validation import to_tensor
 from edials.exceptions import InvalidImageError, InvalidLabelsError, UnreadableImageError
 from edials.explain.expected_gradients import path_gradients
@@ -176,7 +180,7 @@ def test_inference_copies_evaluate_without_what_can_be_fused(network, rows):
     assert not any(w.requires_grad for net in (copied, low) for w in net.parameters())
 
 
-def test_a_net_makes_its_inference_copies_once_and_stores_none():
+def test_a_net_makes_inference_copies_once_per_weights_and_stores_none():
     network = Decoder((32, 32, 3), 4, 8)
     net = FaceNet(network).initialize()
     network.eval()
@@ -187,6 +191,11 @@ def test_a_net_makes_its_inference_copies_once_and_stores_none():
     assert not again.inference_copies_
     rows = torch.rand(2, 8)
     torch.testing.assert_close(again.inference_copy("float32")(rows), copied(rows))
+    # A certificate by older weights than the network's would be none.
+    network.load_state_dict(Decoder((32, 32, 3), 4, 8).state_dict())
+    renewed = net.inference_copy("float32")
+    torch.testing.assert_close(renewed(rows), network(rows), atol=1e-5, rtol=1e-5)
+    assert (renewed(rows) != copied(rows)).any()
 
 
 def test_an_inference_copy_of_any_network_shares_its_weights():
@@ -388,6 +397,124 @@ def test_all_faults_of_the_parameters_are_named_at_once(faces):
         assert fault in str(error.value)
     with pytest.raises(ValueError, match="device='nowhere'"):
         AttributeClassifier("tiny", device="nowhere").fit(faces.images, faces.attributes)
+
+    model = AdversarialAutoencoder(
+        "tiny", image_shape=32, warm_start="yes", verbose=-1, feature_classifier="resnet"
+    )
+    with pytest.raises(
+        ValueError, match="image_shape=32; expected None, a tuple or a list"
+    ) as error:
+        model.fit(faces.images)
+    for fault in (
+        "warm_start='yes'; expected a bool.",
+        "verbose=-1; expected a bool or an integer of at least 0.",
+        "feature_classifier='resnet'; expected None or a BaseEstimator.",
+    ):
+        assert fault in str(error.value)
+    fitted = AdversarialAutoencoder("tiny", max_epochs=1).fit(faces.images)
+    for without_backbone in (AttributeClassifier(), FrozenEstimator(fitted)):
+        model = AdversarialAutoencoder("tiny", feature_classifier=without_backbone)
+        with pytest.raises(ValueError, match="expected None or a fitted AttributeClassifier"):
+            model.fit(faces.images)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        *((IdentityClassifier, name) for name in ("predict", "predict_proba", "embed")),
+        *((AttributeClassifier, name) for name in ("predict", "predict_proba", "predict_table")),
+        *((AdversarialAutoencoder, name) for name in ("transform", "reconstruct", "score")),
+    ],
+)
+def test_what_is_not_fitted_says_so(kind, method, faces):
+    with pytest.raises(NotFittedError):
+        getattr(kind("tiny"), method)(faces.images)
+
+
+@pytest.mark.parametrize(
+    ("weights", "fault"),
+    [
+        (np.ones(11), r"has shape \(11,\); expected \(10,\)"),
+        (np.ones(9), r"has shape \(9,\); expected \(10,\)"),
+        (np.ones((10, 1)), r"has shape \(10, 1\)"),
+        (np.r_[np.ones(9), -1], "holds -1.0; expected finite numbers of at least 0"),
+        (np.r_[np.ones(9), np.nan], "holds nan"),
+        (np.zeros(10), "holds only zeros"),
+    ],
+)
+def test_weights_are_checked(weights, fault, faces):
+    images, people = faces.images[:20:2], faces.identity[:20:2]
+    for kind in (IdentityClassifier, AttributeClassifier):
+        with pytest.raises(ValueError, match=f"sample_weight {fault}"):
+            kind("tiny", max_epochs=1).fit(images, people, sample_weight=weights)
+    model = AttributeClassifier("tiny", max_epochs=1).fit(images, people)
+    with pytest.raises(ValueError, match=f"sample_weight {fault}"):
+        model.score(images, people, sample_weight=weights)
+
+
+def test_two_people_have_one_score(faces):
+    images, people = faces.images[:20], faces.identity[:20]
+    model = IdentityClassifier("tiny", max_epochs=1, random_state=0).fit(images, people)
+    scores, logits = model.decision_function(images), model.logits_of(model.embed(images))
+    assert logits.shape == (20, 2)
+    np.testing.assert_array_equal(scores, logits[:, 1] - logits[:, 0])
+    np.testing.assert_array_equal(model.predict(images), model.classes_[(scores > 0).astype(int)])
+    assert cross_val_score(model, images, people, scoring="roc_auc", cv=2).shape == (2,)
+
+
+def test_tables_of_one_kind_of_label_are_predicted_as_it(faces):
+    images, parity = faces.images[:20], np.arange(20) % 2
+    model = AttributeClassifier("tiny", max_epochs=1, random_state=0)
+    numbers = np.column_stack([parity, parity[::-1]])
+    predicted = model.fit(images, numbers).predict(images)
+    assert predicted.dtype.kind == "i"
+    assert 0 <= accuracy_score(numbers, predicted) <= 1
+    mixed = pd.DataFrame({"number": parity, "name": np.array(["a", "b"])[parity]})
+    assert model.fit(images, mixed).predict(images).dtype == object
+
+
+def test_labels_are_required_and_may_be_any_array():
+    class ArrayLike:
+        def __array__(self, dtype=None, copy=None):
+            return np.arange(3)
+
+        def __array_function__(self, function, types, arguments, settings):
+            raise TypeError(function)
+
+    np.testing.assert_array_equal(encode_labels(ArrayLike(), name="y").codes, [0, 1, 2])
+    with pytest.raises(InvalidLabelsError, match="identity is required; got None"):
+        encode_labels(None, name="identity", n_samples=48)
+    with pytest.raises(
+        InvalidLabelsError, match=r"identity has shape \(\); expected \(n_samples,\)"
+    ):
+        encode_labels(3, name="identity")
+
+
+def test_torch_defaults_in_overlapping_threads():
+    first_in, second_in, first_out = (threading.Event() for _ in range(3))
+    dtypes = []
+
+    def first():
+        with torch_defaults():
+            first_in.set()
+            second_in.wait(60)
+        first_out.set()
+
+    def second():
+        first_in.wait(60)
+        with torch_defaults():
+            second_in.set()
+            first_out.wait(60)
+            dtypes.append(torch.get_default_dtype())
+
+    with OUTER_TORCH_STATES["float64"]():
+        threads = [threading.Thread(target=target) for target in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert torch.get_default_dtype() == torch.float64
+    assert dtypes == [torch.float32]
 
 
 def test_structural_similarity_limits():

@@ -116,13 +116,13 @@ def _run_learner(attackers: list[Any], data: AttackData) -> list[AttackScores]:
     n_people = len(data.people["probe"].cells)
     _learn(learner, data, "clear", on_clear=True)
     on_clear = _checked_scores(attackers[0].name, learner, clear, n_people)
-    learned = None if hasattr(learner, "fit_pairs") else "clear"
+    gallery_kind = None if hasattr(learner, "fit_pairs") else "clear"
     scores = {}
     # Clear galleries first: the learner knows one already.
     for attacker in sorted(attackers, key=lambda a: gallery_kind_of(a) != "clear"):
-        if gallery_kind_of(attacker) != learned:
-            learned = gallery_kind_of(attacker)
-            _learn(learner, data, learned)
+        if gallery_kind_of(attacker) != gallery_kind:
+            gallery_kind = gallery_kind_of(attacker)
+            _learn(learner, data, gallery_kind)
         images = data.images[probe_kind_of(attacker)]
         by_split = {
             split: _checked_scores(attacker.name, learner, images[split], n_people)

@@ -97,14 +97,14 @@ def _cross_predict(
     predicted = {kind: empty.copy() for kind in (*kinds, "trained on released")}
     clear, released = kinds["clear"], kinds["released"]
 
-    def trained(images: NDArray, rows: NDArray) -> Any:
+    def fit_classifier(images: NDArray, rows: NDArray) -> Any:
         labels = attributes.iloc[rows].reset_index(drop=True)
         return clone(classifier).fit(images[rows], labels)
 
     folds = GroupKFold(min(_FOLDS, len(np.unique(people))))
     for training, test in folds.split(clear, groups=people):
-        on_clear = trained(clear, training)
-        on_released = trained(released, training[~withheld[training]])
+        on_clear = fit_classifier(clear, training)
+        on_released = fit_classifier(released, training[~withheld[training]])
         for kind, images in kinds.items():
             predicted[kind].iloc[test] = on_clear.predict_table(images[test]).to_numpy(object)
         table = on_released.predict_table(clear[test])

@@ -189,16 +189,7 @@ def path_gradients(
 ) -> torch.Tensor:
     """Expected gradients' summand: ``(z - b) * d score / d z`` at ``b + alpha (z - b)``.
 
-    Parameters
-    ----------
-    score : callable (latents (m, d), rows (m,)) -> Tensor (m,)
-    base, here : Tensors of shape (m, d)
-        The background b and the explained latents z.
-    alpha, rows : Tensors of shape (m,)
-
-    Returns
-    -------
-    Tensor of shape (m, d)
+    ``base`` is b and ``here`` z, both (m, d), as is the result; ``alpha`` and ``rows`` are (m,).
     """
     with torch.enable_grad():
         between = torch.lerp(base, here, alpha[:, None]).detach().requires_grad_()

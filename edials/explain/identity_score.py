@@ -23,14 +23,8 @@ class IdentityScore:
 
     ``logsumexp(logits of the candidates) - logsumexp(logits of all others)``
 
-    Parameters
-    ----------
-    decoder : callable Tensor (m, n_features) -> Tensor (m, 3, height, width)
-    logits : callable Tensor (m, 3, height, width) -> Tensor (m, n_people)
-    candidates : Tensor of shape (n, n_candidates), dtype int64
-        The people that each explained row might be; fewer than all.
-    precision : {"auto", "float32", "bfloat16"}, default="float32"
-        What both networks compute in.
+    ``candidates`` (n, n_candidates) are the people that each explained row might be, fewer than
+    all. Both networks compute in ``precision``.
     """
 
     def __init__(
@@ -62,13 +56,7 @@ class IdentityScore:
 
 
 class RowScore(nn.Module):
-    """One row's score as a module, latents (m, n_features) -> (m, 1), as shap's explainers take it.
-
-    Parameters
-    ----------
-    score : callable (latents (m, n_features), rows (m,)) -> Tensor (m,)
-    row : int
-    """
+    """One row's score as a module for shap's explainers, latents (m, n_features) -> (m, 1)."""
 
     def __init__(self, score: Any, row: int):
         super().__init__()
@@ -123,12 +111,12 @@ def networks_of(score: Any) -> list[nn.Module]:
     """The networks of a score: itself, or those that it holds as attributes."""
     if isinstance(score, nn.Module):
         return [score]
-    held = [
+    networks = [
         value for value in getattr(score, "__dict__", {}).values() if isinstance(value, nn.Module)
     ]
-    inner = {part for network in held for part in network.modules() if part is not network}
+    inner = {part for network in networks for part in network.modules() if part is not network}
     # A network inside another would be hooked twice.
-    return [network for network in dict.fromkeys(held) if network not in inner]
+    return [network for network in dict.fromkeys(networks) if network not in inner]
 
 
 def device_of(score: Any) -> torch.device:

@@ -54,8 +54,8 @@ class DeepExplainer(Explainer):
                 of_row = torch.from_numpy(self.background[rows]).to(self._device)
                 latent = torch.from_numpy(data[row : row + 1]).to(self._device)
                 with _seeded_globals((seed + row) % 2**31):
-                    built = self._build(RowScore(self.score, row), of_row)
-                    values[row] = _call_shap(built, latent).reshape(data.shape[1])
+                    explainer = self._build(RowScore(self.score, row), of_row)
+                    values[row] = _call_shap(explainer, latent).reshape(data.shape[1])
         return values, self._base_values(background_rows)
 
     def _build(self, score: RowScore, background: torch.Tensor) -> Any:
@@ -138,14 +138,14 @@ class PermutationExplainer(Explainer):
         return explained.values[0], float(np.ravel(explained.base_values)[0])
 
 
-def _call_shap(built: Any, latent: torch.Tensor) -> NDArray[np.float64]:
+def _call_shap(explainer: Any, latent: torch.Tensor) -> NDArray[np.float64]:
     """A shap explainer's values, by its ``shap_values`` if it has them and else by calling it."""
-    if not hasattr(built, "shap_values"):
-        explanation = built(latent)
+    if not hasattr(explainer, "shap_values"):
+        explanation = explainer(latent)
         return np.asarray(getattr(explanation, "values", explanation), dtype=np.float64)
     # What is not attributed exactly is measured by completeness_error instead of refused.
-    extra = {"check_additivity": False} if isinstance(built, shap.DeepExplainer) else {}
-    return np.asarray(built.shap_values(latent, **extra), dtype=np.float64)
+    extra = {"check_additivity": False} if isinstance(explainer, shap.DeepExplainer) else {}
+    return np.asarray(explainer.shap_values(latent, **extra), dtype=np.float64)
 
 
 @contextlib.contextmanager

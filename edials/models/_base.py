@@ -38,14 +38,6 @@ class NetworkEstimator(BaseEstimator):
 
     A subclass is a dataclass, too, whose fields are its parameters. It gives the class attributes
     below and ``_build_module``, and fits inside ``with self._fitting(images)``.
-
-    Attributes
-    ----------
-    image_shape_ : tuple (height, width, 3)
-    n_features_in_ : int
-        Numbers per image, ``height * width * 3``.
-    net_ : skorch net
-    module_ : nn.Module
     """
 
     _title: ClassVar[str]
@@ -60,7 +52,10 @@ class NetworkEstimator(BaseEstimator):
         "batch_size": (Interval(Integral, 1),),
         "validation_fraction": (Interval(Real, 0, 1, closed="left"),),
         "patience": (None, Interval(Integral, 1)),
+        "image_shape": (None, tuple, list),
+        "warm_start": (bool,),
         "precision": PRECISIONS,
+        "verbose": (bool, Interval(Integral, 0)),
     }
 
     size: str = field(default="small", kw_only=False)
@@ -210,10 +205,11 @@ class NetworkEstimator(BaseEstimator):
                 f"latents have shape {rows.shape}; expected (n_samples, {self.latent_dim_})."
             )
 
-        def as_tensor(part: NDArray, device: torch.device) -> torch.Tensor:
-            return torch.from_numpy(part).to(device)
-
-        levels = self._map_batches(lambda batch: to_levels(decoder(batch)), rows, as_tensor)
+        levels = self._map_batches(
+            lambda batch: to_levels(decoder(batch)),
+            rows,
+            lambda part, device: torch.from_numpy(part).to(device),
+        )
         return to_pictures(levels)
 
     def __sklearn_tags__(self) -> Any:

@@ -16,7 +16,7 @@ from sklearn.metrics import recall_score
 from torch import nn
 
 from .._labels import AttributeTargets, decode_attributes, encode_attributes
-from .._validation import Accepted, Interval, resolve_device
+from .._validation import Accepted, Interval, check_weights, resolve_device
 from ..exceptions import InvalidLabelsError
 from ..networks.augmentation import augment_faces
 from ..networks.inference import autocast
@@ -111,11 +111,11 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
         images = self._check_input(X)
         targets = self._check_targets(y, len(images))
         seeds = self._seeds()
-        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        weights = None if sample_weight is None else check_weights(sample_weight, len(images))
         with self._fitting(images) as previous:
             self.classes_per_attribute_ = targets.classes
             self.attribute_names_ = list(targets.classes)
-            self.single_output_ = np.ndim(y) == 1
+            self.single_output_ = np.asarray(y, dtype=object).ndim == 1
             classes = list(targets.classes.values())
             self.classes_ = classes[0] if self.single_output_ else classes
             module = self._new_module(seeds["weights"])
@@ -133,7 +133,16 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
         return self
 
     def logits(self, X: ArrayLike) -> list[NDArray[np.float32]]:
-        """Logits of every attribute: a list of arrays of shape (n_samples, n_classes)."""
+        """Logits of every attribute.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        list of ndarray of shape (n_samples, n_classes), dtype float32
+        """
         scores = self._map_images(self.logits_tensor, X)
         ends = np.cumsum([len(classes) for classes in self.classes_per_attribute_.values()])
         return np.split(scores, ends[:-1], axis=1)
@@ -146,22 +155,62 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
             return (first + second) / 2
 
     def predict_codes(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Class codes of shape (n_samples, n_attributes)."""
+        """Predict the index of each attribute's class in ``classes_per_attribute_``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_attributes), dtype int64
+        """
         return np.stack([scores.argmax(axis=1) for scores in self.logits(X)], axis=1)
 
     def predict_table(self, X: ArrayLike) -> pd.DataFrame:
-        """Labels as a DataFrame of shape (n_samples, n_attributes)."""
+        """Predict the labels with the attributes' names.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, n_attributes)
+        """
         return decode_attributes(self.predict_codes(X), self.classes_per_attribute_)
 
     def predict(self, X: ArrayLike) -> NDArray:
-        """Labels of shape (n_samples,), or (n_samples, n_attributes) if ``y`` was a table."""
+        """Predict the labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), or (n_samples, n_attributes) if ``y`` was a table
+            Of dtype object if some attributes are numbers and others strings.
+        """
         codes = self.predict_codes(X)
         if self.single_output_:
             return self.classes_[codes[:, 0]]
-        return decode_attributes(codes, self.classes_per_attribute_).to_numpy(dtype=object)
+        columns = [classes[codes[:, i]] for i, classes in enumerate(self.classes_)]
+        kinds = {column.dtype.kind for column in columns}
+        return np.stack(columns, axis=1, dtype=None if len(kinds) == 1 else object)
 
     def predict_proba(self, X: ArrayLike) -> NDArray | list[NDArray]:
-        """Class probabilities, (n_samples, n_classes); a list of them if ``y`` was a table."""
+        """Predict the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), dtype float64
+            A list of them, one per attribute, if ``y`` was a table.
+        """
         probabilities = [softmax(s.astype(np.float64), axis=1) for s in self.logits(X)]
         return probabilities[0] if self.single_output_ else probabilities
 
@@ -173,19 +222,24 @@ class AttributeClassifier(ClassifierMixin, NetworkEstimator):
         X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
         y : labels as in :meth:`fit`
         sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float in [0, 1]
         """
         predicted = self.predict_codes(X)
         targets = self._encode(y, len(predicted))
-        weights = np.ones(len(predicted)) if sample_weight is None else np.asarray(sample_weight)
-        learned, present = self.classes_per_attribute_.values(), targets.classes.values()
+        weights = np.ones(len(predicted)) if sample_weight is None else sample_weight
+        weights = check_weights(weights, len(predicted))
+        fitted, present = self.classes_per_attribute_.values(), targets.classes.values()
         recalls = []
-        columns = zip(learned, predicted.T, present, targets.codes.T, strict=True)
-        for learned_classes, predicted_codes, classes, codes in columns:
+        columns = zip(fitted, predicted.T, present, targets.codes.T, strict=True)
+        for fitted_classes, predicted_codes, classes, codes in columns:
             has_label = codes >= 0
             # Recall averaged over the classes present: a prediction outside them is just wrong.
             recall = recall_score(
                 classes[codes[has_label]],
-                learned_classes[predicted_codes[has_label]],
+                fitted_classes[predicted_codes[has_label]],
                 labels=np.unique(classes[codes[has_label]]),
                 average="macro",
                 sample_weight=weights[has_label],

@@ -9,19 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._labels import AttributeTargets, encode_attributes
-from .._validation import (
-    Accepted,
-    Interval,
-    check_images,
-    resolve_device,
-    to_tensor,
-)
+from .._validation import Accepted, Interval, check_images, resolve_device, to_tensor
 from ..networks.adversarial import AdversarialNet, LossWeights, frozen_backbone
 from ..networks.augmentation import mirror_faces
 from ..networks.losses import AttributeLoss
@@ -125,6 +119,7 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
         "adversarial_weight": (Interval(Real, 0),),
         "attribute_weight": (Interval(Real, 0),),
         "feature_weight": (Interval(Real, 0),),
+        "feature_classifier": (None, BaseEstimator),
     }
 
     latent_dim: int | None = None
@@ -160,6 +155,7 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
         no_attributes = AttributeTargets(np.empty((len(images), 0), dtype=np.int64), {})
         targets = encode_attributes(y, len(images)) or no_attributes
         seeds, device = self._seeds("components"), resolve_device(self.device)
+        features = frozen_backbone(self.feature_classifier, device)
         with self._fitting(images) as previous:
             self.classes_per_attribute_ = targets.classes
             module = self._new_module(seeds["weights"])
@@ -179,7 +175,7 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
                     attribute=self.attribute_weight,
                     feature=self.feature_weight,
                 ),
-                features=frozen_backbone(self.feature_classifier, device),
+                features=features,
                 criterion=AttributeLoss,
                 criterion__sizes=targets.sizes,
                 criterion__class_weights=targets.class_weights(device),
@@ -211,6 +207,8 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
         """
         return self._map_images(self._network.encoder, X)
 
+    transform = encode
+
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
         """Decode latents to pictures.
 
@@ -224,22 +222,46 @@ class AdversarialAutoencoder(TransformerMixin, NetworkEstimator):
         """
         return self._decode(self._network.decoder, latents)
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Encode images; the same as :meth:`encode`, for use in a Pipeline."""
-        return self.encode(X)
-
     def inverse_transform(self, X: ArrayLike) -> NDArray[np.uint8]:
-        """Decode latents; the same as :meth:`decode`."""
+        """Decode latents; the same as :meth:`decode`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, latent_dim_)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, height, width, 3), dtype uint8
+        """
         return self.decode(X)
 
     def reconstruct(self, X: ArrayLike) -> NDArray:
-        """Encode and decode images; the answer has the shape and dtype of ``X``."""
+        """Encode and decode images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of the shape and dtype of ``X``
+        """
         check_is_fitted(self, "module_")
         _, image_format = check_images(X, image_shape=self.image_shape_)
         return image_format.restore(self.decode(self.encode(X)))
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
-        """Mean peak signal-to-noise ratio of the reconstructions, in dB; higher is better."""
+        """Mean peak signal-to-noise ratio of the reconstructions; higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+        y : Ignored.
+
+        Returns
+        -------
+        float, in dB
+        """
         check_is_fitted(self, "module_")
         images, _ = check_images(X, image_shape=self.image_shape_)
         total = 0.0

@@ -18,7 +18,7 @@ from torch.nn import functional
 from .._discriminant import discriminant
 from .._labels import encode_labels
 from .._random import torch_defaults
-from .._validation import Accepted, Interval, check_images, check_value
+from .._validation import Accepted, Interval, check_images, check_value, check_weights
 from ..exceptions import InvalidLabelsError
 from ..networks.augmentation import augment_faces
 from ..networks.inference import autocast
@@ -149,7 +149,7 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
         if sample_weight is None:
             weights = (np.bincount(codes)[codes] ** -float(self.balance)).astype(np.float64)
         else:
-            weights = np.asarray(sample_weight, dtype=np.float64)
+            weights = check_weights(sample_weight, len(images))
         with self._fitting(images) as previous:
             self.n_trained_people_ = len(classes)
             module = self._new_module(seeds["weights"])
@@ -168,9 +168,9 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
             several = len(np.unique(codes[held_out])) > 1
             rows = held_out if several else np.arange(len(images))
             rows = np.random.default_rng(seeds["split"]).permutation(rows)[:_IMPOSTOR_ROWS]
-            self.impostor_similarities_ = _impostor_similarities(
-                self.embed(images[rows]), codes[rows]
-            )
+            embeddings, people = self.embed(images[rows]), codes[rows]
+            impostors = np.triu(people[:, None] != people, 1)
+            self.impostor_similarities_ = np.sort((embeddings @ embeddings.T)[impostors])
         return self
 
     def enrol(self, X: ArrayLike, y: ArrayLike) -> IdentityClassifier:
@@ -213,16 +213,46 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
             return functional.normalize((first + second).float())
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Logit of every person, shape (n_samples, n_people)."""
-        return self.logits_of(self.embed(X))
+        """Logit of every person of the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_people), dtype float32
+            Of shape (n_samples,) for two people: the second one's logit less the first one's.
+        """
+        logits = self.logits_of(self.embed(X))
+        return logits if len(self.classes_) > 2 else logits[:, 1] - logits[:, 0]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probability of every person of the gallery, shape (n_samples, n_people)."""
-        return softmax(self.decision_function(X).astype(np.float64), axis=1)
+        """Predict the probability of every person of the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_people), dtype float64
+        """
+        return softmax(self.logits_of(self.embed(X)).astype(np.float64), axis=1)
 
     def predict(self, X: ArrayLike) -> NDArray:
-        """Most likely person of the gallery, shape (n_samples,)."""
-        return self.classes_[self.decision_function(X).argmax(axis=1)]
+        """Predict the most likely person of the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, 3) or (n_samples, height * width * 3)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), of the dtype of ``classes_``
+        """
+        codes = self.logits_of(self.embed(X)).argmax(axis=1)
+        return self.classes_[codes]
 
     def threshold(self, fmr: float = 1e-2) -> float:
         """Cosine above which two pictures of different people match with probability ``fmr``.
@@ -231,6 +261,10 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
         ----------
         fmr : float, default=0.01
             False match rate, in (0, 1), on held-out pictures of known people.
+
+        Returns
+        -------
+        float in [-1, 1]
         """
         check_is_fitted(self, "module_")
         check_value("fmr", fmr, Interval(Real, 0, 1, closed="neither"))
@@ -241,7 +275,17 @@ class IdentityClassifier(ClassifierMixin, NetworkEstimator):
         return self.head_(self.module_.embed(images))
 
     def logits_of(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logit of every person from embeddings (n, embedding_dim), shape (n, n_people)."""
+        """Logit of every person from embeddings.
+
+        Parameters
+        ----------
+        embeddings : ndarray of shape (n_samples, embedding_dim), dtype float32
+            As :meth:`embed` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_people), dtype float32
+        """
         with torch.inference_mode():
             rows = torch.from_numpy(embeddings).to(self.head_.weight.device)
             return self.head_(rows).cpu().numpy()
@@ -297,11 +341,3 @@ def _check_identity(y: Any, n_samples: int) -> tuple[NDArray[np.int64], NDArray]
             f"identity holds 1 class, {labels.classes[0]!r}; expected at least two people."
         )
     return labels.codes, labels.classes
-
-
-def _impostor_similarities(
-    embeddings: NDArray[np.float32], codes: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    similarity = embeddings @ embeddings.T
-    upper = np.triu(np.ones_like(similarity, dtype=bool), 1)
-    return np.sort(similarity[upper & (codes[:, None] != codes[None])])

@@ -8,6 +8,7 @@ so a picture of it holds no more about a photo than the draw does.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _REPEATS, _OTHER_COUNTS = 7, (0, 1, 2, 4, 8, 16, 32, 64)
 MAX_RETAINED_SHARE = 1 / 8
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SurrogateDecoder(NetworkEstimator):
     """A copy of an autoencoder's decoder that goes on learning from surrogates.
 
@@ -60,32 +62,16 @@ class SurrogateDecoder(NetworkEstimator):
     module_ : nn.Module
     """
 
-    # Not parameters of this one.
-    module, validation_fraction, patience, image_shape, warm_start = None, 0.0, None, None, False
-
     _title = "surrogate decoder"
     _default_length = TrainingLength(3800, min_epochs=2, max_epochs=24)
 
-    def __init__(
-        self,
-        size: str = "small",
-        *,
-        max_epochs: int | None = None,
-        learning_rate: float = 3e-4,
-        batch_size: int = 64,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.size = size
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
+    learning_rate: float = 3e-4
+    # Not parameters of this one.
+    module: Any = field(default=None, init=False)
+    validation_fraction: float = field(default=0.0, init=False)
+    patience: Any = field(default=None, init=False)
+    image_shape: Any = field(default=None, init=False)
+    warm_start: bool = field(default=False, init=False)
 
     def fit(
         self,
@@ -103,33 +89,10 @@ class SurrogateDecoder(NetworkEstimator):
     ) -> SurrogateDecoder:
         """Learn to show the photos that draws were made for.
 
-        Parameters
-        ----------
-        images : ndarray of shape (n_samples, height, width, 3)
-        coordinates : ndarray of shape (n_samples, n_features)
-        codes : ndarray of shape (n_samples, n_attributes)
-            As read off the images. Photos whose reading fewer than five people share are left out.
-        yaw : ndarray of shape (n_samples,)
-        people : ndarray of shape (n_samples,)
-            Person codes; every one counts once. Unknown people (-1) are left out if there are
-            others: surrogates are to look like the named.
-        decoder : nn.Module
-            Where training starts.
-        basis : IdentityBasis
-        prior : SurrogatePrior
-        order : ndarray of shape (n_features,)
-            The first to be replaced first.
-        n_retained : int, default=0
-            How many features will be retained, as in most of the draws.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter cannot be used.
+        ``coordinates``, predicted ``codes``, ``yaw`` and ``people`` have a row for every image.
+        Every person counts once. Predicted cells of fewer than five people are left out, and
+        unknown people (-1) if there are others. Most draws retain the last ``n_retained`` of
+        ``order``.
         """
         check_parameters(self, self._constraints)
         seeds, device = self._seeds("noise"), resolve_device(self.device)
@@ -157,21 +120,7 @@ class SurrogateDecoder(NetworkEstimator):
         return Decoder(self.image_shape_, PRESETS[self.size].width, self.latent_dim_)
 
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
-        """Decode drawn latents to pictures.
-
-        Parameters
-        ----------
-        latents : array-like of shape (n_samples, latent_dim_)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, height, width, 3), dtype uint8
-
-        Raises
-        ------
-        ValueError
-            If latents have another length.
-        """
+        """Decode drawn latents (n, latent_dim_) to uint8 pictures (n, height, width, 3)."""
         return self._decode(self._network, latents)
 
 

@@ -13,13 +13,7 @@ from ..metrics.ssim import structural_similarity
 
 
 def perceptual_loss(reconstructed: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Structural dissimilarity, 1 - SSIM, averaged: a perceptual loss without weights.
-
-    References
-    ----------
-    Zhao, Gallo, Frosio and Kautz (2017), "Loss functions for image restoration with neural
-    networks", IEEE TCI 3(1).
-    """
+    """Structural dissimilarity, 1 - SSIM, averaged; Zhao et al. (2017), IEEE TCI 3(1)."""
     return 1 - structural_similarity(reconstructed, images).mean()
 
 
@@ -28,10 +22,7 @@ def feature_loss(
 ) -> torch.Tensor:
     """Squared differences of feature maps over the maps' own mean square, summed over layers.
 
-    References
-    ----------
-    Johnson, Alahi and Fei-Fei (2016), "Perceptual losses for real-time style transfer and
-    super-resolution", eq. 2.
+    As eq. 2 of Johnson, Alahi and Fei-Fei (2016), "Perceptual losses for real-time style transfer".
     """
     terms = [
         functional.mse_loss(made.float(), original.float())
@@ -54,14 +45,7 @@ def generator_loss(latent_logits: torch.Tensor) -> torch.Tensor:
 class MarginLoss(nn.Module):
     """Cross-entropy over scaled cosines with the true person's cosine lowered by a margin.
 
-    Parameters
-    ----------
-    margin : float, default=0.1
-    scale : float, default=24.0
-
-    References
-    ----------
-    Wang et al. (2018), "CosFace: large margin cosine loss for deep face recognition", eq. 4.
+    As eq. 4 of Wang et al. (2018), "CosFace: large margin cosine loss for deep face recognition".
     """
 
     def __init__(self, margin: float = 0.1, scale: float = COSINE_SCALE):
@@ -77,12 +61,7 @@ class MarginLoss(nn.Module):
 class AttributeLoss(nn.Module):
     """Sum over attributes of the class-weighted cross-entropy on the rows that have the label.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Number of classes of each attribute.
-    class_weights : sequence of Tensor
-        One weight per class of each attribute.
+    ``sizes`` has the number of classes of each attribute, ``class_weights`` one weight per class.
     """
 
     def __init__(self, sizes: Sequence[int], class_weights: Sequence[torch.Tensor]):
@@ -97,6 +76,7 @@ class AttributeLoss(nn.Module):
             codes = targets[:, column]
             # Summed and divided by hand: the mean of no row would be NaN, and asking whether there
             # is one would make the processor wait for an accelerator.
+            # Smoothed: the best logits are finite then, also of images that are learned by heart.
             loss = functional.cross_entropy(
                 scores, codes, weight=weight, ignore_index=-1, label_smoothing=0.05, reduction="sum"
             )

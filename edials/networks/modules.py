@@ -92,26 +92,12 @@ class Backbone(nn.Module):
     """A residual network from pictures in [0, 1] to an embedding.
 
     Pictures of 256 px and more are downsampled first, to 128 px or a little more, if their sides
-    can be divided so; 272 px, for one, stay whole.
-
-    Parameters
-    ----------
-    image_shape : tuple (height, width, 3)
-    width : int
-    embedding_dim : int
-    depth : int, default=2
-        Blocks in each of the three halving stages.
-    dropout : float, default=0.4
-        Share of features dropped before the embedding, in training.
+    can be divided so; 272 px, for one, stay whole. ``depth`` blocks are in each of the three
+    halving stages.
     """
 
     def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        width: int,
-        embedding_dim: int,
-        depth: int = 2,
-        dropout: float = 0.4,
+        self, image_shape: tuple[int, int, int], width: int, embedding_dim: int, depth: int = 2
     ):
         super().__init__()
         shrink = _classifier_shrink(image_shape)
@@ -130,7 +116,7 @@ class Backbone(nn.Module):
             stages.extend(ResidualBlock(n_out, n_out) for _ in range(depth - 1))
         self.stages = nn.Sequential(*stages)
         self.flatten = nn.Flatten()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.4)
         self.project = _linear((width << 3) * (height // 16) * (breadth // 16), embedding_dim)
         self.norm = nn.BatchNorm1d(embedding_dim)
 
@@ -174,10 +160,9 @@ class Recogniser(nn.Module):
         width: int,
         embedding_dim: int,
         depth: int = 2,
-        dropout: float = 0.4,
     ):
         super().__init__()
-        self.backbone = Backbone(image_shape, width, embedding_dim, depth, dropout)
+        self.backbone = Backbone(image_shape, width, embedding_dim, depth)
         self.directions = nn.Parameter(torch.randn(n_classes, embedding_dim))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
@@ -197,10 +182,9 @@ class AttributeNetwork(nn.Module):
         width: int,
         embedding_dim: int,
         depth: int = 1,
-        dropout: float = 0.4,
     ):
         super().__init__()
-        self.backbone = Backbone(image_shape, width, embedding_dim, depth, dropout)
+        self.backbone = Backbone(image_shape, width, embedding_dim, depth)
         self.activation = nn.ReLU()
         self.head = nn.Linear(embedding_dim, n_outputs)
 
@@ -306,13 +290,7 @@ class LatentDiscriminator(nn.Module):
 class AutoencoderNetwork(nn.Module):
     """Encoder, decoder, latent discriminator, and a linear head for the attributes.
 
-    Parameters
-    ----------
-    image_shape : tuple (height, width, 3)
-    width : int
-    latent_dim : int
-    n_outputs : int, default=0
-        Classes of all attributes, side by side; 0 for no attribute head.
+    The head has ``n_outputs`` classes of all attributes, side by side; 0 is for no head.
     """
 
     def __init__(
@@ -331,10 +309,7 @@ class AutoencoderNetwork(nn.Module):
 class UNet(nn.Module):
     """Pictures to pictures of the same size (Ronneberger et al. 2015), starting as the identity.
 
-    Parameters
-    ----------
-    width : int
-        Channels of the first stage; each of the three halving ones doubles them.
+    ``width`` is the channels of the first stage; each of the three halving ones doubles them.
     """
 
     def __init__(self, width: int):

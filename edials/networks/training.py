@@ -25,14 +25,10 @@ from .inference import autocast, computes_in_bfloat16, inference_copy
 
 @dataclass(eq=False)
 class FaceDataset(torch.utils.data.Dataset):
-    """Images with their targets, and how often each row is to be drawn in training.
+    """Images (n, height, width, 3) with their targets (n, ...).
 
-    Parameters
-    ----------
-    images : ndarray of shape (n_samples, height, width, 3), uint8 or float in [0, 1]
-    targets : ndarray of shape (n_samples, ...)
-    row_weights : ndarray of shape (n_samples,), optional
-        Rows are drawn with replacement in proportion to these; None visits each once an epoch.
+    Rows are drawn with replacement in proportion to ``row_weights`` (n,); None visits each once an
+    epoch.
     """
 
     images: NDArray
@@ -150,19 +146,9 @@ class TrainingLength(NamedTuple):
 class FaceNet(NeuralNet):
     """A skorch net over a :class:`FaceDataset`, with AdamW and one rise and fall of its rate.
 
-    Parameters
-    ----------
-    module : nn.Module
-    augment : callable Tensor -> Tensor, optional
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What network passes compute in; weights and losses stay float32.
-    patience : int, optional
-        Epochs without a better validation loss before training stops and the best epoch's weights
-        are restored; None waits for a third of ``max_epochs``.
-    title : str, default=""
-        Of the progress bar.
-    **settings
-        As for :class:`skorch.NeuralNet`; ``lr`` is the peak of the learning rate.
+    Network passes compute in ``precision``; weights and losses stay float32. After ``patience``
+    epochs without a better validation loss (None: a third of ``max_epochs``) training stops and the
+    best weights are restored. ``title`` is the progress bar's; ``lr`` is the peak of the rate.
     """
 
     module_: Any
@@ -225,14 +211,18 @@ class FaceNet(NeuralNet):
             return super().infer(x, **fit_params).float()
 
     def inference_copy(self, precision: str) -> Any:
-        """The fitted module's :func:`~edials.networks.inference.inference_copy`, made once.
+        """The fitted module's :func:`~edials.networks.inference.inference_copy`.
 
-        Later changes of the module's weights may not reach it.
+        Made anew if weights were loaded since, so that a certificate is never by older ones.
         """
         bfloat16 = computes_in_bfloat16(torch.device(self.device), precision)
-        if bfloat16 not in self.inference_copies_:
-            self.inference_copies_[bfloat16] = inference_copy(self.module_, bfloat16=bfloat16)
-        return self.inference_copies_[bfloat16]
+        weights = [*self.module_.parameters(), *self.module_.buffers()]
+        versions = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
+        made_of, copied = self.inference_copies_.get(bfloat16, (None, None))
+        if made_of != versions:
+            copied = inference_copy(self.module_, bfloat16=bfloat16)
+            self.inference_copies_[bfloat16] = versions, copied
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         # A network is stored once. The module that a net was built from is the one it trained.
