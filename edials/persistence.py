@@ -14,9 +14,9 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -76,26 +76,41 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
+    FileNotFoundError
+        If the folder does not exist.
     ModelFileError
         If a part of it cannot be saved this way.
     """
     check_is_fitted(estimator)
     arrays: dict[str, NDArray] = {}
     tree = {"edials": FORMAT_VERSION, "estimator": _describe(estimator, "estimator", arrays)}
-    target = Path(path)
+    with private_file(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model.json", json.dumps(tree))
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def private_file(target: Path) -> Iterator[BinaryIO]:
+    """A file that nobody else may read, written whole or not at all."""
+    check_folder(target.parent)
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("model.json", json.dumps(tree))
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
+        with os.fdopen(handle, "wb") as file:
+            yield file
         os.replace(partial, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
         raise
-    return target
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that does not exist."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist; make it first.")
 
 
 @torch_defaults()
@@ -123,19 +138,20 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
         If torch does not know the device.
     """
     resolved = resolve_device(device)
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":  # how a zip begins
+            raise ModelFileError(f"{str(path)!r} is not a file of edials.save.")
     try:
         with zipfile.ZipFile(path) as archive:
             tree = json.loads(archive.read("model.json"))
             version = tree["edials"]
-            if version > FORMAT_VERSION:
+            newer = version > FORMAT_VERSION
+            # An older file of a network alone still loads.
+            older = version < FORMAT_VERSION
+            if newer or (older and tree["estimator"].get("name") == "EDIALSAnonymizer"):
                 raise ModelFileError(
-                    f"{str(path)!r} has format {version}; this edials reads up to "
-                    f"{FORMAT_VERSION}. Update edials."
-                )
-            if version < FORMAT_VERSION and tree["estimator"].get("name") == "EDIALSAnonymizer":
-                raise ModelFileError(
-                    f"{str(path)!r} has format {version}; expected {FORMAT_VERSION} for an "
-                    f"anonymizer. Fit it again."
+                    f"{str(path)!r} has format {version}; expected {FORMAT_VERSION}. "
+                    f"{'Update edials' if newer else 'Fit it again'}."
                 )
             return _Rebuilder(archive, device, resolved).build(tree["estimator"])
     except ModelFileError:
@@ -199,14 +215,6 @@ def _describe_estimator(
     return described
 
 
-def _sequence(kind: str, items: list[Any]) -> Any:
-    if kind != "labels":
-        return items if kind == "list" else tuple(items)
-    labels = np.empty(len(items), dtype=object)
-    labels[:] = items
-    return labels
-
-
 class _Rebuilder:
     """Turns a description back into objects; names outside the tables above are refused."""
 
@@ -227,7 +235,10 @@ class _Rebuilder:
         if kind == "estimator":
             return self._estimator(tree)
         if kind in ("list", "tuple", "labels"):
-            return _sequence(kind, [self.build(item) for item in tree["items"]])
+            entries = [self.build(item) for item in tree["items"]]
+            if kind == "labels":
+                return np.fromiter(entries, dtype=object, count=len(entries))
+            return entries if kind == "list" else tuple(entries)
         items = {key: self.build(value) for key, value in tree["items"].items()}
         if kind == "dict":
             return items

@@ -24,6 +24,7 @@ def folder(faces, tmp_path):
     return tmp_path
 
 
+@pytest.mark.filterwarnings("always::edials.exceptions.CalibrationWarning")
 def test_fit_then_anonymize(faces, folder, capsys):
     labels = faces.attributes.assign(identity=faces.identity).drop_duplicates("identity")
     labels.to_csv(folder / "labels.csv", index=False)
@@ -80,6 +81,11 @@ def test_errors_are_one_line(folder, fitted, capsys, monkeypatch):
     save(fitted.autoencoder_, "part.edials")
     assert main(["anonymize", "faces", "new", "--model", "part.edials"]) == 2
     assert "holds a AdversarialAutoencoder, not an anonymizer" in capsys.readouterr().err
+    for model, problem in (("none.edials", "does not exist"), ("faces", "is a folder")):
+        for command in (["anonymize", "faces", "new"], ["audit", "faces", "faces"]):
+            assert main([*command, "--model", model]) == 2
+            message = f"--model {model} {problem}; expected what 'edials fit' wrote."
+            assert message in capsys.readouterr().err
     people = sorted(path.name for path in (folder / "faces").iterdir())
     pd.DataFrame({"identity": people, "age": "young"}).to_csv("l.csv", index=False)
     fit = ["fit", "faces", "--labels", "l.csv", "--out", "m.edials", "--keep", "colour"]
@@ -87,6 +93,36 @@ def test_errors_are_one_line(folder, fitted, capsys, monkeypatch):
     error = capsys.readouterr().err
     assert "colour" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.filterwarnings("always::edials.exceptions.IdentityLeakWarning")
+def test_a_fit_warns_before_it_trains_and_can_be_interrupted(faces, folder, monkeypatch, capsys):
+    labels = faces.attributes.assign(identity=faces.identity).drop_duplicates("identity")
+    labels.to_csv(folder / "labels.csv", index=False)
+    monkeypatch.chdir(folder)
+
+    def interrupt(*_, **__):
+        assert "edials: 100% of the people are alone" in capsys.readouterr().err
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(edials.AdversarialAutoencoder, "fit", interrupt)
+    fit = ["fit", "faces", "--labels", "labels.csv", "--size", "32", "--out", "m.edials"]
+    assert main(fit) == 130
+    assert capsys.readouterr().err == "edials fit: interrupted; nothing was written\n"
+    assert not (folder / "m.edials").exists()
+
+
+def test_an_interrupted_release_is_called_incomplete(folder, fitted, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    save(fitted, "model.edials")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EDIALSAnonymizer, "anonymize", interrupt)
+    assert main(["anonymize", "faces", "new", "--model", "model.edials"]) == 130
+    error = capsys.readouterr().err
+    assert error.endswith("edials anonymize: interrupted; new is incomplete\n")
 
 
 def test_demo(tmp_path, monkeypatch, capsys):
@@ -125,7 +161,7 @@ def test_audit_of_a_folder_by_name(faces, folder, monkeypatch, capsys):
     assert main([*command, "--keep", "gender"]) == 0
     said = capsys.readouterr()
     assert "10 people, 100 images, 90.0% released" in said.out
-    assert "100 pictures of 10 people, 10 withheld" in said.err
+    assert "100 pictures of 10 people, 10 withheld\n" in said.err
     out = folder / "edials-audit"
     assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o600}
@@ -183,7 +219,7 @@ def test_fit_anonymize_audit(faces, folder, fitted, monkeypatch, capsys):
         (["blurred", "--manifest", "labels.csv"], "lacks ['file', 'released_as', 'verdict']"),
         (["blurred", "--manifest", "other.csv"], "names none of the originals"),
         (["blurred", "--manifest", "gone.csv"], "names files that do not exist"),
-        (["random"], "no original of their name"),
+        (["random"], "pass its --manifest: 1 released files have no original of their name"),
         (["blurred", "--size", "20"], "multiple of 16"),
         (["blurred", "--size", "16", "--model", "model.edials"], "--size is 16"),
     ],

@@ -313,7 +313,7 @@ def test_lfw_reads_what_the_table_names(people_zip):
 
 
 def test_files_of_the_table_that_are_not_there(people_zip):
-    labels = pd.DataFrame({"file": ["a.png", "a.png", None]})
+    labels = pd.DataFrame({"file": ["a.png", "a.png", "a.png", None]})
     expected = r"1 rows without a file; files named twice: 'a\.png'; 1 files that are not there"
     with pytest.raises(InvalidLabelsError, match=expected):
         load_lfw(people_zip, labels=labels)
@@ -322,6 +322,12 @@ def test_files_of_the_table_that_are_not_there(people_zip):
 def test_table_without_a_key(people_zip):
     with pytest.raises(InvalidLabelsError, match=r"has the columns \['gender'\]\. Expected 'file'"):
         load_lfw(people_zip, labels=pd.DataFrame({"gender": ["male"]}))
+
+
+def test_a_table_written_with_its_index(people_folder, tmp_path):
+    pd.DataFrame({"identity": NAMES, "age": "young"}).to_csv(tmp_path / "labels.csv")
+    with pytest.raises(InvalidLabelsError, match=r"\['Unnamed: 0'\].*index=False"):
+        load_image_folder(people_folder, labels=tmp_path / "labels.csv")
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -367,6 +373,8 @@ def test_a_file_that_is_no_archive(tmp_path):
         load_lfw(tmp_path / "table.csv")
     with pytest.raises(UnreadableImageError, match=r"unpack archives first"):
         load_image_folder(tmp_path / "table.csv")
+    with pytest.raises(FileNotFoundError, match=r"Expected a folder\.$"):
+        load_image_folder(tmp_path / "nowhere")
 
 
 def test_a_folder_without_pictures(tmp_path):

@@ -15,7 +15,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from edials import EDIALSAnonymizer, load, save
+from edials import load, save
 from edials.exceptions import ModelFileError
 
 
@@ -77,7 +77,7 @@ def test_parts_and_frozen_parts(faces, fitted, tmp_path):
     enrolled = copy.deepcopy(parts[1]).enrol(faces.images[:30], faces.identity[:30])
     again = load(save(enrolled, tmp_path / "enrolled.edials"))
     np.testing.assert_array_equal(again.predict(faces.images), enrolled.predict(faces.images))
-    frozen = EDIALSAnonymizer(*map(FrozenEstimator, parts[:1]), random_state=0)
+    frozen = copy.deepcopy(fitted).set_params(autoencoder=FrozenEstimator(parts[0]))
     assert load(save(frozen, tmp_path / "f.edials")).autoencoder.estimator.latent_dim_ == 48
 
 
@@ -93,9 +93,11 @@ def test_a_model_file_is_private_and_holds_no_training_picture(faces, fitted, tm
 
 
 def test_what_cannot_be_saved_says_so(fitted, tmp_path):
-    model = EDIALSAnonymizer(identity_classifier=LinearDiscriminantAnalysis())
+    model = copy.deepcopy(fitted).set_params(identity_classifier=LinearDiscriminantAnalysis())
     with pytest.raises(ModelFileError, match=r"identity_classifier .* Use joblib\.dump"):
         save(model, tmp_path / "model.edials")
+    with pytest.raises(FileNotFoundError, match="nodir does not exist; make it first"):
+        save(fitted, tmp_path / "nodir" / "model.edials")
     assert not list(tmp_path.iterdir())
 
 
@@ -105,6 +107,9 @@ def test_damaged_and_foreign_files(fitted, tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelFileError, match="not a whole file"):
         load(path)
+    (tmp_path / "notes.txt").write_text("no model")
+    with pytest.raises(ModelFileError, match=r"is not a file of edials\.save\.$"):
+        load(tmp_path / "notes.txt")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nothing.edials")
     for content in (

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from ..anonymizer import EDIALSAnonymizer
 from ..datasets._image_folder import ImageSource
 from ..images import read_each, write_image
-from .common import CONFIDENTIAL, add_device_option, check_folder, load_anonymizer
+from ..persistence import check_folder
+from .common import CONFIDENTIAL, add_device_option, load_anonymizer
 
 _CHUNK_FILES = 256  # in memory at a time
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -15,16 +14,16 @@ from sklearn.utils import Bunch
 
 from ..anonymizer import EDIALSAnonymizer
 from ..audit import audit
-from ..audit.inputs.folders import pair_by_name, pictures_by_name
+from ..audit.inputs.folders import pictures_by_name
 from ..datasets import load_image_folder
 from ..datasets._image_folder import read_csv
 from ..exceptions import InvalidLabelsError, first_few
+from ..persistence import check_folder, private_file
 from .common import (
     CONFIDENTIAL,
     add_device_option,
     add_label_options,
     attribute_columns,
-    check_folder,
     load_anonymizer,
 )
 
@@ -87,14 +86,14 @@ def run_audit(options: argparse.Namespace) -> None:
     model = None if options.model is None else load_anonymizer(options.model, options.device)
     size = options.size if model is None else _size_of(model, options.size)
     if options.manifest is None:
-        released = _by_name(options.originals, options.released, data.paths)
+        released = _by_name(options.originals, options.released, data.files)
         included = np.ones(len(released), dtype=bool)
     else:
         released, included = _by_manifest(options, data.files, data.paths)
+    left_out = f", {(~included).sum()} not in the manifest or unreadable"
     print(
         f"{included.sum()} pictures of {pd.Series(data.identity[included]).nunique()} people, "
-        f"{sum(path is None for path in released)} withheld, {(~included).sum()} not in the "
-        f"manifest or unreadable",
+        f"{sum(path is None for path in released)} withheld{left_out if options.manifest else ''}",
         file=sys.stderr,
     )
     report = audit(
@@ -114,7 +113,9 @@ def run_audit(options: argparse.Namespace) -> None:
     options.out.mkdir(mode=0o700, exist_ok=True)
     page = report.to_html(pictures=not options.no_pictures)
     for name, text in (("report.html", page), ("report.json", report.to_json())):
-        print(f"{_write_private(options.out / name, text)} ({CONFIDENTIAL})")
+        with private_file(options.out / name) as file:
+            file.write(text.encode())
+        print(f"{options.out / name} ({CONFIDENTIAL})")
 
 
 def _check_out(options: argparse.Namespace) -> None:
@@ -138,11 +139,16 @@ def _size_of(model: EDIALSAnonymizer, size: int | None) -> int:
     return height
 
 
-def _by_name(originals: Path, released: Path, paths: Iterable[str]) -> list[Path | None]:
+def _by_name(originals: Path, released: Path, files: Sequence[str]) -> list[Path | None]:
     """The released file of each original; None where there is none."""
-    before, after = pair_by_name(pictures_by_name(originals), pictures_by_name(released))
-    file_of = {str(path): file for path, file in zip(before, after, strict=True)}
-    return [file_of[path] for path in paths]
+    after = pictures_by_name(released)
+    unpaired = sorted(set(after) - set(pictures_by_name(originals)))
+    if unpaired:
+        raise InvalidLabelsError(
+            f"For a release of 'edials anonymize', pass its --manifest: {len(unpaired)} released "
+            f"files have no original of their name, such as {unpaired[0]!r}."
+        )
+    return [after.get(str(Path(file).with_suffix(""))) for file in files]
 
 
 def _by_manifest(
@@ -204,14 +210,3 @@ def _split(data: Bunch, included: NDArray[np.bool_]) -> NDArray | None:
         return split
     print("the column 'split' has other words than enrol, validation, probe: not used")
     return None
-
-
-def _write_private(path: Path, text: str) -> Path:
-    """Write a file that nobody else may read, whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    partial.replace(path)
-    return path

@@ -48,14 +48,11 @@ def attribute_columns(attributes: pd.DataFrame, columns: Sequence[str] | None) -
     return attributes[list(columns)]
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that does not exist."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} does not exist; make it first.")
-
-
 def load_anonymizer(path: Path, device: str) -> EDIALSAnonymizer:
     """The model in a file that ``edials fit`` wrote."""
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"--model {path} {problem}; expected what 'edials fit' wrote.")
     model = load(path, device=device)
     if not isinstance(model, EDIALSAnonymizer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not an anonymizer.")

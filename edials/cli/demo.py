@@ -45,7 +45,6 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run_demo(options: argparse.Namespace) -> None:
     """Make faces, fit on some photos of everybody, anonymize all, audit, and write the report."""
     start = time.perf_counter()
-    folder = options.out
     seeds = stage_seeds(options.seed, "faces", "crowd", "anonymizer", "audit")
     faces = make_faces(_PEOPLE, _PHOTOS, size=_SIZE, random_state=seeds["faces"])
     crowd = make_faces(_CROWD, 1, size=_SIZE, random_state=seeds["crowd"])
@@ -76,12 +75,12 @@ def run_demo(options: argparse.Namespace) -> None:
     shown = np.flatnonzero(probe)[:: _PROBE * max(1, _PEOPLE // _SHOWN)][:_SHOWN]
     originals = faces.images[shown]
     reconstructions = anonymizer.autoencoder_.reconstruct(originals)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.html").write_text(report.to_html(note=MADE_UP), encoding="utf-8")
-    (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
-    picture_sheet([originals, reconstructions, released[shown]]).save(folder / "pictures.png")
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "report.html").write_text(report.to_html(note=MADE_UP), encoding="utf-8")
+    (options.out / "report.json").write_text(report.to_json(), encoding="utf-8")
+    picture_sheet([originals, reconstructions, released[shown]]).save(options.out / "pictures.png")
     print(f"{MADE_UP}\n{report.summary()}")
-    print(f"\n{time.perf_counter() - start:.0f} s; see {folder / 'report.html'}")
+    print(f"\n{time.perf_counter() - start:.0f} s; see {options.out / 'report.html'}")
 
 
 def _small_anonymizer(seed: int) -> EDIALSAnonymizer:

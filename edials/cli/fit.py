@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +13,16 @@ from .._validation import SIZE_MULTIPLE
 from ..anonymizer import EDIALSAnonymizer
 from ..datasets import load_image_folder
 from ..datasets._image_folder import ImageSource
-from ..exceptions import CalibrationWarning
 from ..models.attribute_classifier import AttributeClassifier
 from ..models.autoencoder import AdversarialAutoencoder
 from ..models.identity_classifier import IdentityClassifier
 from ..models.surrogate_decoder import SurrogateDecoder
-from ..persistence import save
+from ..persistence import check_folder, save
 from .common import (
     CONFIDENTIAL,
     add_device_option,
     add_label_options,
     attribute_columns,
-    check_folder,
 )
 
 
@@ -88,15 +84,11 @@ def run_fit(options: argparse.Namespace) -> None:
         device=options.device,
         random_state=options.seed,
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CalibrationWarning)
-        model.fit(
-            data.images,
-            identity=data.identity,
-            attributes=attributes if len(attributes.columns) else None,
-        )
-    for warning in caught:
-        print(f"edials: {warning.message}", file=sys.stderr)
+    model.fit(
+        data.images,
+        identity=data.identity,
+        attributes=attributes if len(attributes.columns) else None,
+    )
     print(_strength_in_words(model))
     print(f"{save(model, options.out)} ({CONFIDENTIAL})")
 

@@ -27,12 +27,14 @@ class ImageSource:
 
     def __init__(self, path: PathLike, *, zip_allowed: bool = True) -> None:
         self.path = Path(path)
-        expected = "a folder or a zip file" if zip_allowed else "a folder; unpack archives first"
+        expected = "a folder or a zip file" if zip_allowed else "a folder"
         if not self.path.exists():
             raise FileNotFoundError(f"{str(self.path)!r} does not exist. Expected {expected}.")
         self.is_zip = self.path.is_file()
         if self.is_zip and not (zip_allowed and zipfile.is_zipfile(self.path)):
-            raise UnreadableImageError(f"{str(self.path)!r} is a file. Expected {expected}.")
+            raise UnreadableImageError(
+                f"{str(self.path)!r} is a file. Expected {expected}; unpack archives first."
+            )
         self.names = sorted(name for name in self._all_names() if _is_picture(name))
         if not self.names:
             raise UnreadableImageError(
@@ -100,6 +102,12 @@ def _read_labels(labels: PathLike | pd.DataFrame) -> pd.DataFrame:
             f"{origin} has the columns {list(table.columns)}. Expected 'file' (a row per picture) "
             f"or 'identity' (a row per person) among them, separated by commas."
         )
+    unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
+    if unnamed:  # what pandas calls a column without a name
+        raise InvalidLabelsError(
+            f"{origin} has columns without a name: {unnamed}. Expected a name for every column; "
+            f"pandas writes the index as one unless index=False."
+        )
     return table
 
 
@@ -147,8 +155,9 @@ def _check_files(source: ImageSource, table: pd.DataFrame) -> None:
     if files.isna().any():
         faults.append(f"{int(files.isna().sum())} rows without a file")
     files = files.dropna()
-    if files.duplicated().any():
-        faults.append(f"files named twice: {first_few(files[files.duplicated()].tolist())}")
+    repeated = files[files.duplicated()].unique().tolist()
+    if repeated:
+        faults.append(f"files named twice: {first_few(repeated)}")
     missing = sorted(set(files) - set(source.names))
     if missing:
         faults.append(f"{len(missing)} files that are not there: {first_few(missing)}")

@@ -136,8 +136,7 @@ def load_utkface(path: PathLike, *, labels: LabelSource = None, size: int = 64) 
     """
     source = ImageSource(path)
     if labels is None:
-        files = np.array(source.names, dtype=str)
-        data = Bunch(files=files, attributes=_parse_utkface_names(source))
+        data = Bunch(files=np.array(source.names), attributes=_parse_utkface_names(source))
     else:
         data = join_labels(source, labels, identity_needed=False)
     data.identity = np.full(len(data.files), None, dtype=object)

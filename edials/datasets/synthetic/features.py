@@ -10,12 +10,8 @@ from .scene import Box, Canvas, Scene, bump, edge01, tinted, wave_of
 def paint_face(scene: Scene) -> np.ndarray:
     """Colours of the lit face, shape (3, n, height, width), also where the head does not reach."""
     face = Canvas(scene.traits["skin"], scene.shape)
-    _paint_skin(face, scene)
-    _paint_beard(face, scene)
-    _paint_eyes(face, scene)
-    _paint_brows(face, scene)
-    _paint_nose(face, scene)
-    _paint_mouth(face, scene)
+    for paint in (_paint_skin, _paint_beard, _paint_eyes, _paint_brows, _paint_nose, _paint_mouth):
+        paint(face, scene)
     _paint_wrinkles(face, scene)
     _light_face(face, scene)
     return face.planes

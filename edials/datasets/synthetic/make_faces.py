@@ -159,8 +159,8 @@ def draw_factors(
         Independent standard normal numbers, one named column per factor.
     """
     _check_arguments(n_people=n_people)
-    seed = stage_seeds(random_state, "factors")["factors"]
-    draws = np.random.default_rng(seed).standard_normal((n_people, len(FACTOR_NAMES)))
+    rng = np.random.default_rng(stage_seeds(random_state, "factors")["factors"])
+    draws = rng.standard_normal((n_people, len(FACTOR_NAMES)))
     return pd.DataFrame(draws, columns=list(FACTOR_NAMES))
 
 
@@ -213,8 +213,7 @@ def render_faces(
     settings = {name: nuisance[name].to_numpy(dtype=np.float32) for name in _NUISANCE}
     seeds = nuisance["noise_seed"].to_numpy()
     images = np.empty((len(factors), size, size, 3), dtype=np.uint8)
-    chunk = max(1, _SUBPIXELS_PER_CHUNK // (3 * size // 2) ** 2)
-    for rows in gen_batches(len(images), chunk):
+    for rows in gen_batches(len(images), max(1, _SUBPIXELS_PER_CHUNK // (3 * size // 2) ** 2)):
         pictures = render(
             {name: values[rows] for name, values in traits.items()},
             {name: values[rows] for name, values in settings.items()},
@@ -231,9 +230,7 @@ def _expose(pictures: np.ndarray, noise: np.ndarray, seeds: np.ndarray) -> np.nd
         np.random.default_rng(int(seed)).standard_normal(dtype=np.float32, out=grain)
         grain *= sigma
         picture += grain
-    pictures *= 255
-    np.clip(pictures, 0, 255, out=pictures)
-    return np.rint(pictures).astype(np.uint8)
+    return np.rint(np.clip(pictures * 255, 0, 255)).astype(np.uint8)
 
 
 def _draw_attributes(n_people: int, seed: int) -> pd.DataFrame:

@@ -19,9 +19,7 @@ def render(traits: Mapping[str, np.ndarray], nuisance, size: int) -> np.ndarray:
     _paint_back_hair(canvas, scene, strands)
     _paint_body(canvas, scene)
     _paint_ears(canvas, scene, in_front=False)
-
     canvas.paint(scene.head, paint_face(scene))
-
     _paint_ears(canvas, scene, in_front=True)
     _paint_hair(canvas, scene, strands)
     _paint_glasses(canvas, scene)
@@ -38,9 +36,8 @@ def _paint_background(canvas: Canvas, scene: Scene) -> None:
     for k in ("1", "2"):
         r2 = (across - n[f"blob_x{k}"]) ** 2 + (down - n[f"blob_y{k}"]) ** 2
         slope += n[f"blob_strength{k}"] * bump(r2 / n[f"blob_size{k}"])
-    weave = wave_of(n["weave_frequency"] * across + n["weave_phase"]) * wave_of(
-        n["weave_frequency"] * 0.7 * down - n["weave_phase"]
-    )
+    weave = wave_of(n["weave_frequency"] * across + n["weave_phase"])
+    weave = weave * wave_of(n["weave_frequency"] * 0.7 * down - n["weave_phase"])
     slope += n["weave_strength"] * weave
     near, far = (_desaturate(n, f"back_{{}}{k}", 0.45) for k in "12")
     np.add(near, (far - near) * slope, out=canvas.planes)

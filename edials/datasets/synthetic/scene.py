@@ -8,7 +8,7 @@ box of pixels it can reach, which is what makes this fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -54,9 +54,7 @@ class Canvas:
         for plane, value in zip(self.planes, colour, strict=True):
             plane[...] = value
 
-    def paint(
-        self, alpha: np.ndarray, colour: Sequence | np.ndarray, box: Box = EVERYWHERE
-    ) -> None:
+    def paint(self, alpha: np.ndarray, colour: Iterable, box: Box = EVERYWHERE) -> None:
         """Cover the pixels of `box` by `colour` (three numbers or arrays) with opacity `alpha`."""
         for plane, value in zip(self.planes, colour, strict=True):
             target = plane[box]
@@ -136,8 +134,7 @@ class Scene:
 
     def frame(self, left: float, top: float, right: float, bottom: float) -> Box:
         """The smallest box of pixels that holds a rectangle of the picture plane."""
-        near = (self.x > left) & (self.x < right) & (self.y > top) & (self.y < bottom)
-        return _bounds(near)
+        return _bounds((self.x > left) & (self.x < right) & (self.y > top) & (self.y < bottom))
 
 
 def _bounds(near: np.ndarray) -> Box:
@@ -149,6 +146,4 @@ def _bounds(near: np.ndarray) -> Box:
 def _columns(values: np.ndarray) -> np.ndarray:
     """(n,) to (n, 1, 1); (n, 3) colours to (3, n, 1, 1); float32."""
     values = np.asarray(values, dtype=np.float32)
-    if values.ndim == 2:
-        return np.ascontiguousarray(values.T)[:, :, None, None]
-    return values[:, None, None]
+    return np.ascontiguousarray(values.T)[..., None, None]
