@@ -21,20 +21,8 @@ def discriminant(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Linear discriminant analysis with even priors, as weights and bias of a linear layer.
 
-    Parameters
-    ----------
-    embeddings : ndarray of shape (n_samples, embedding_dim)
-    codes : ndarray of shape (n_samples,)
-        Classes 0, 1, ..., each present.
-    shrinkage : float in [0, 1]
-    directions : ndarray of shape (n_classes, embedding_dim), optional
-        Used instead when there is no class with two samples to estimate a covariance from; class
-        means when None.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_classes, embedding_dim)
-    bias : ndarray of shape (n_classes,)
+    If no class has two samples, its covariance cannot be estimated: then ``directions`` (n_classes,
+    embedding_dim) are the weights, or class means.
     """
     n_classes = int(codes.max()) + 1
     if len(codes) <= n_classes:

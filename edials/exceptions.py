@@ -1,4 +1,4 @@
-"""Errors and warnings: each is also a standard Python one, so generic handlers keep working."""
+"""Errors and warnings; each error but the base is also a standard Python one."""
 
 from __future__ import annotations
 

@@ -44,17 +44,9 @@ class Explainer:
 
     @torch_defaults()
     def __call__(self, latents: ArrayLike) -> shap.Explanation:
-        """Explain latents.
+        """Explain latents of shape (n, d).
 
-        Parameters
-        ----------
-        latents : array-like or Tensor of shape (n, d)
-
-        Returns
-        -------
-        shap.Explanation
-            Values of shape (n, d); base values of shape (n,), the mean score of each row's
-            background.
+        Values have shape (n, d); base values (n,) are the mean score of each row's background.
         """
         data = as_array(latents)
         if data.ndim != 2 or self.background.shape[1:] != data.shape[1:] or not data.size:

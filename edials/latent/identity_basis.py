@@ -171,19 +171,7 @@ def _between(
 def picture_metric(
     decode: Callable[[NDArray], NDArray[np.uint8]], latents: NDArray
 ) -> NDArray[np.float64]:
-    """Quadratic form of the picture change that a change of the latents causes.
-
-    Parameters
-    ----------
-    decode : callable (n, latent_dim) -> ndarray of shape (n, height, width, 3), dtype uint8
-    latents : ndarray of shape (n_samples, latent_dim)
-
-    Returns
-    -------
-    ndarray of shape (latent_dim, latent_dim)
-        ``d' metric d`` is the loss of structural similarity when latents change by ``d``,
-        linearised around the mean face; see :func:`edials.metrics.ssim.dissimilarity_metric`.
-    """
+    """Matrix of ``d' metric d``, the loss of structural similarity by a latent change ``d``."""
     mean, spread = latents.mean(axis=0), latents.std(axis=0)
     steps = np.diag(spread)
     sample = np.linspace(0, len(latents) - 1, min(len(latents), _METRIC_ROWS)).astype(int)

@@ -82,20 +82,8 @@ def fit_identity_regression(
     """Learn to predict the mean latents of a person's other photos from one photo's embedding.
 
     A ridge regression, its penalty chosen by cross-validation over people. For people with five
-    photos or more, the shrunken gap between their mean latents and the prediction is added.
-
-    Parameters
-    ----------
-    latents : ndarray of shape (n_samples, latent_dim)
-    embeddings : ndarray of shape (n_samples, embedding_dim)
-        Rows that are not finite are left out.
-    people : ndarray of shape (n_samples,)
-        Person codes; -1 where unknown, and these rows are left out.
-
-    Returns
-    -------
-    IdentityRegression
-        :data:`NO_REGRESSION` if embeddings predict nothing for other people.
+    photos or more, the shrunken gap between their mean latents and the prediction is added. Rows of
+    unknown people (-1) or with embeddings that are not finite are left out.
 
     References
     ----------

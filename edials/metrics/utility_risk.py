@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
 from .._labels import encode_labels
+from .._validation import check_weights
 from ..exceptions import InvalidLabelsError
 from .linear_attack import LatentAttacker
 from .risk import attribute_cells, cross_validated_excess
@@ -57,7 +58,9 @@ def utility_minus_excess_risk(
     true = np.where(labels.known, np.array(codes)[labels.codes], -1)
     has_label = labels.known
     predicted = attribute_classifier.predict_codes(released)[has_label, names.index(name)]
-    weights = None if sample_weight is None else np.asarray(sample_weight)[has_label]
+    weights = None
+    if sample_weight is not None:
+        weights = check_weights(sample_weight, len(released))[has_label]
     utility = recall_score(
         true[has_label],
         predicted,

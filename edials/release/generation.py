@@ -58,22 +58,9 @@ class SurrogateGenerator:
         keys: NDArray[np.uint8],
         mask: NDArray[np.bool_],
     ) -> NDArray[np.uint8]:
-        """Make pictures from what may leave.
+        """Make pictures from predicted attribute codes, retained features, and :func:`image_keys`.
 
-        Parameters
-        ----------
-        codes : ndarray of shape (n, n_attributes)
-            Predicted attributes.
-        retained : Retained or None
-            None at strength 1.
-        keys : ndarray of shape (n, 16), dtype uint8
-            See :func:`edials._random.image_keys`.
-        mask : ndarray of bool, shape (n_features,)
-            Features to replace.
-
-        Returns
-        -------
-        ndarray of shape (n, height, width, 3), dtype uint8
+        ``mask`` marks the features to replace; ``retained`` is None if these are all.
         """
         noise = keyed_normal(keys, mask.shape)
         coordinates, yaw = np.zeros_like(noise), None
