@@ -144,11 +144,13 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             tree = json.loads(archive.read("model.json"))
-            version = tree["edials"]
+            version, content = tree["edials"], tree.get("estimator", {})
+            while content.get("kind") == "frozen":
+                content = content["estimator"]
             newer = version > FORMAT_VERSION
             # An older file of a network alone still loads.
             older = version < FORMAT_VERSION
-            if newer or (older and tree["estimator"].get("name") == "EDIALSAnonymizer"):
+            if newer or (older and content.get("name") == "EDIALSAnonymizer"):
                 raise ModelFileError(
                     f"{str(path)!r} has format {version}; expected {FORMAT_VERSION}. "
                     f"{'Update edials' if newer else 'Fit it again'}."

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from edials.audit import audit
-from edials.audit.copies import find_blanks, find_copies, find_withheld
+from edials.audit.copies import find_blanks, find_copies
 from edials.audit.disclosure import _share_interval, donor_matches, withheld_p_value
 from edials.audit.figures import People
 from edials.audit.inputs.files import file_findings
@@ -73,17 +73,13 @@ def test_saved_again_is_a_copy_and_another_photo_is_not(town, people):
 
 
 def test_blanks_are_of_one_colour_and_hide_no_photo(town):
-    grey = np.full_like(town.images[:4], 128)
-    grey[1, ::2] += 1  # rounding
-    assert find_blanks(grey).all()
     assert find_blanks(np.full((2, 16, 16, 3), [[[[10, 200, 90]]]], np.uint8)).all()
     assert not find_blanks(town.images // 8).any()
     assert find_blanks(town.images[:0]).shape == (0,)
-    assert find_withheld(town.images[:4], grey).all()
     # Photos in three or five levels are no blanks: they are attacked.
     for levels in (1, 2):
         hidden = (128 + np.rint((town.images / 127.5 - 1) * levels)).astype(np.uint8)
-        assert find_withheld(town.images, hidden).mean() < 0.05
+        assert not find_blanks(hidden).any()
 
 
 # --- donors, withholding, choices, linkage ----------------------------------------------------

@@ -53,7 +53,10 @@ class LatentExplainer:
         n_targets: int | None = None,
         values_only: bool = False,
     ) -> shap.Explanation:
-        """Explain images."""
+        """Explain the images of predictions, with ``n_samples`` gradients each.
+
+        The score sums over the ``n_targets`` most likely people; None takes a quarter of all.
+        """
         gradients = self.kind == "gradient"
         candidates = predictions.recogniser.candidates(predictions)[:, :n_targets]
         score = self._score(predictions.recogniser, candidates, gradients)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..._validation import check_images, to_uint8
 from ...exceptions import InvalidImageError
 from ...images import are_paths, read_images
-from ..copies import find_withheld
+from ..copies import find_blanks
 from .folders import common_size, pair_by_name, pictures_by_name
 
 # Levels of 255 by which images of one colour may differ and count as withheld.
@@ -64,7 +64,7 @@ def read_pairs(original: Any, anonymized: Any, size: int | None = None) -> Pairs
         )
     if absent.any():
         raise InvalidImageError(f"{int(absent.sum())} originals are missing; expected all.")
-    blank, findings = find_withheld(before, after), []
+    blank, findings = find_blanks(after), []
     if blank.any() and np.ptp(after[blank].astype(int), axis=0).max() > _ONE_COLOUR:
         # Withheld images look alike; blanks that differ can identify people.
         findings = [f"{int(blank.sum())} released images are of one colour each, but not the same"]
